@@ -1,0 +1,51 @@
+# Two commands are all a newcomer needs: `make run` and `make test`.
+# Both make the environment first; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test test-long check format bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+run: $(READY) ## run the demo experiment on the embedded simulated market
+	$(BIN)/perpwalk run configs/demo.yaml --force
+
+test: check ## lint, types, architecture and every test (make it faster or slower with PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+test-long: $(READY) ## the long profile: thousands of generated scenarios, real-data runs
+	PERPWALK_PROFILE=long $(BIN)/pytest -n 2 --dist worksteal -m "not benchmark" $(PYTEST_ARGS)
+
+check: $(READY) ## formatting, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## speed, as ratios measured side by side in one run
+	$(BIN)/pytest benchmarks -m benchmark -p no:randomly -p no:xdist --benchmark-columns=min,median,max,rounds $(PYTEST_ARGS)
+
+# Locked dependencies first (with hashes), torch by its exact version second: its CPU build carries
+# a local version and so no hash that holds everywhere; our own package last, editable, no resolver.
+$(READY): pyproject.toml requirements/lock.txt requirements/torch.txt
+	$(PYTHON) -c 'import sys; sys.exit("perpwalk needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/lock.txt
+	$(BIN)/pip install --quiet -r requirements/torch.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+lock: ## resolve pyproject.toml afresh into requirements/lock.txt
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
+	$(VENV)-lock/bin/python requirements/lock.py
+	rm -rf $(VENV)-lock
+
+clean: ## remove the environment and caches (results stay)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,1 @@
+"""Everything that needs a clock or Backtrader: feeds, broker, replay, experiment, command line."""

@@ -1,0 +1,531 @@
+"""The configuration: frozen sections, YAML in, unknown keys refused with a hint, a hash out.
+
+Every default stands here once. ``load`` reads a file, ``resolve`` applies ``--set a.b=c``
+overrides, ``Config.digest`` names the question being asked: two configurations with one digest on
+the same data give the same answer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from perpwalk.errors import ConfigError
+
+MAX_CONFIG_BYTES = 1_000_000
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(bars?|min|m|h|d|w)$")
+_HOURS = {"min": 1 / 60, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def parse_duration(text: str, interval: pd.Timedelta) -> pd.Timedelta:
+    """Turn ``"20bars"``, ``"8h"`` or ``"30d"`` into a Timedelta.
+
+    >>> parse_duration("20bars", pd.Timedelta("1h")) == pd.Timedelta("20h")
+    True
+    >>> parse_duration("30d", pd.Timedelta("1h")).days
+    30
+    """
+    match = _DURATION.match(text)
+    if match is None:
+        raise ConfigError(f"'{text}' is no duration; write it like '20bars', '8h' or '30d'")
+    amount, unit = float(match[1]), match[2]
+    if unit.startswith("bar"):
+        return interval * amount
+    return pd.Timedelta(hours=amount * _HOURS[unit])
+
+
+def _check_duration(text: str) -> str:
+    if _DURATION.match(text) is None:
+        raise ValueError(f"'{text}' is no duration; write it like '20bars', '8h' or '30d'")
+    return text
+
+
+Duration = Annotated[str, pydantic.AfterValidator(_check_duration)]
+
+
+def _check_stamp(value: Any) -> str:
+    """Accept a date or stamp, read tz-naive as UTC, and normalise to ISO-8601 with Z."""
+    try:
+        stamp = pd.Timestamp(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"'{value}' is no date; write it like 2023-12-31T00:00:00Z") from error
+    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
+    return stamp.isoformat().replace("+00:00", "Z")
+
+
+Stamp = Annotated[str, pydantic.BeforeValidator(_check_stamp)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about keys, finite numbers only."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class Simulate(Section):
+    """A simulated market with known truth (see ``perpwalk.simulate``)."""
+
+    bars: Annotated[int, Field(ge=200, le=5_000_000)] = 12_000
+    edge: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    start: Stamp = "2023-01-01T00:00:00Z"
+    price: Positive = 2000.0
+    annual_volatility: Positive = 0.7
+    seed: int | None = None
+
+
+class MarketSection(Section):
+    """Which bars and settlements to replay. Without ``ohlcv`` the market is simulated."""
+
+    symbol: Name = "SIMUSDT"
+    interval: Duration = "1h"
+    ohlcv: str | None = None
+    funding: str | None = None
+    mark: str | None = None
+    since: Stamp | None = None
+    until: Stamp | None = None
+    gaps: Literal["error", "fill", "drop"] = "error"
+    missing_funding: Literal["error", "zero", "drop_features"] = "error"
+    simulate: Simulate = Simulate()
+
+
+class Selection(Section):
+    """Which features a fold keeps; fitted on the fold's train rows only."""
+
+    method: Literal["mrmr", "auc", "mutual_info", "xgb", "none"] = "mrmr"
+    k: Count = 10
+
+
+class FeaturesSection(Section):
+    """Candidate features and their selection.
+
+    ``include`` takes group names (``returns, trend, volatility, momentum, volume, candle,
+    calendar, funding``) or single feature names; empty means all. ``modules`` lists the user's own
+    Python files.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    clip: Positive = 8.0
+    selection: Selection = Selection()
+
+
+class LabelSection(Section):
+    """What the model predicts: the sign of a forward log return."""
+
+    horizon: Duration = "1bars"
+    price: Literal["close", "next_open"] = "close"
+    ties: Literal["drop", "up", "down"] = "drop"
+
+
+class WalkForwardSection(Section):
+    """How time is cut. ``holdout`` names the open time of the last train and validation bar."""
+
+    scheme: Literal["rolling", "expanding", "holdout"] = "rolling"
+    train: Duration = "730d"
+    validation: Duration = "90d"
+    test: Duration = "90d"
+    embargo: Duration = "0bars"
+    start: Stamp | None = None
+    train_last_bar: Stamp | None = None
+    validation_last_bar: Stamp | None = None
+    min_train_rows: Count = 5000
+    max_folds: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
+    @pydantic.model_validator(mode="after")
+    def _dates_belong_to_holdout(self) -> WalkForwardSection:
+        dates = (self.train_last_bar, self.validation_last_bar)
+        if self.scheme == "holdout" and None in dates:
+            raise ValueError("scheme 'holdout' needs train_last_bar and validation_last_bar")
+        if self.scheme != "holdout" and dates != (None, None):
+            raise ValueError(
+                "train_last_bar and validation_last_bar belong to scheme 'holdout' "
+                f"(scheme is '{self.scheme}')"
+            )
+        return self
+
+
+class LstmSection(Section):
+    """The sequence model. Sizes are the predecessor's by default."""
+
+    timesteps: Annotated[int, Field(ge=1, le=2000)] = 20
+    layers: Annotated[int, Field(ge=1, le=8)] = 2
+    hidden: Annotated[int, Field(ge=1, le=4096)] = 128
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    dense: Count = 64
+    embedding: Count = 32
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 6
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 256
+    learning_rate: Positive = 5e-4
+    weight_decay: NonNegative = 1e-2
+    gradient_clip: Positive = 1.0
+    patience: Count = 2
+    lr_patience: Annotated[int, Field(ge=0)] = 0
+    lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+class XgbSection(Section):
+    """The trees. Depth, rate and sampling are the predecessor's by default."""
+
+    rounds: Annotated[int, Field(ge=1, le=100_000)] = 400
+    max_depth: Annotated[int, Field(ge=1, le=32)] = 6
+    learning_rate: Positive = 0.1
+    subsample: Annotated[float, Field(gt=0, le=1)] = 0.8
+    colsample: Annotated[float, Field(gt=0, le=1)] = 0.8
+    min_child_weight: NonNegative = 1.0
+    reg_lambda: NonNegative = 1.0
+    early_stopping: Count = 30
+
+
+class ModelSection(Section):
+    """Which model forecasts. ``kind`` is a built-in name or ``module:Name`` of a plug-in."""
+
+    kind: str = "lstm_xgb"
+    stacking: Literal["split", "same_rows"] = "split"
+    stacking_share: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    raw_features: bool = False
+    lstm: LstmSection = LstmSection()
+    xgb: XgbSection = XgbSection()
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class StrategySection(Section):
+    """Which Backtrader strategy trades the signal: ``module:Name`` and its parameters."""
+
+    name: str = "strategies.lstm_xgb:LongShort"
+    threshold: Literal["validation"] | Fraction = "validation"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class TierSection(Section):
+    """One row of the maintenance-margin table."""
+
+    notional_floor: NonNegative
+    maintenance_rate: Annotated[float, Field(gt=0, lt=1)]
+    maintenance_amount: NonNegative = 0.0
+    max_leverage: Annotated[float, Field(ge=1, le=125)] = 125.0
+
+
+class SlippageSection(Section):
+    """What a market order pays beyond the reference price.
+
+    ``fixed``: ``bps`` of price. ``spread_range``: half of ``spread_bps`` plus ``range_share`` of
+    the bar's high-low range. ``square_root``: ``impact`` times the bar's relative range times the
+    square root of the order's share of the bar's volume. Or ``module:Name``.
+    """
+
+    kind: str = "fixed"
+    bps: NonNegative = 1.0
+    spread_bps: NonNegative = 1.0
+    range_share: Fraction = 0.05
+    impact: NonNegative = 0.5
+
+
+# Binance USDT-M ETHUSDT, regular tier, as published in October 2024 (lower brackets).
+DEFAULT_TIERS = (
+    TierSection(notional_floor=0, maintenance_rate=0.004, maintenance_amount=0, max_leverage=125),
+    TierSection(
+        notional_floor=50_000, maintenance_rate=0.005, maintenance_amount=50, max_leverage=100
+    ),
+    TierSection(
+        notional_floor=600_000, maintenance_rate=0.0065, maintenance_amount=950, max_leverage=75
+    ),
+    TierSection(
+        notional_floor=3_000_000, maintenance_rate=0.01, maintenance_amount=11_450, max_leverage=50
+    ),
+    TierSection(
+        notional_floor=12_000_000,
+        maintenance_rate=0.02,
+        maintenance_amount=131_450,
+        max_leverage=25,
+    ),
+    TierSection(
+        notional_floor=50_000_000,
+        maintenance_rate=0.05,
+        maintenance_amount=1_631_450,
+        max_leverage=10,
+    ),
+)
+
+
+class BrokerSection(Section):
+    """The account: cash, leverage, fees, margins, fills."""
+
+    cash: Positive = 10_000.0
+    leverage: Annotated[float, Field(ge=1, le=125)] = 1.0
+    margin: Literal["isolated", "cross"] = "isolated"
+    maker_fee: Annotated[float, Field(gt=-0.01, lt=0.1)] = 0.0002
+    taker_fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005
+    liquidation_fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.005
+    tick_size: NonNegative = 0.0
+    lot_size: NonNegative = 0.001
+    min_notional: NonNegative = 5.0
+    slippage: SlippageSection = SlippageSection()
+    volume_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    cheat_on_open: bool = False
+    tiers: tuple[TierSection, ...] = DEFAULT_TIERS
+
+
+class ReportSection(Section):
+    """What is written besides the data files."""
+
+    tearsheet: bool = True
+    html: bool = True
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class ComputeSection(Section):
+    """Where and how it is computed; never changes the question."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    signals: Literal["batched", "online"] = "batched"
+
+
+class Config(Section):
+    """One experiment, fully resolved."""
+
+    name: Name = "experiment"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    market: MarketSection = MarketSection()
+    features: FeaturesSection = FeaturesSection()
+    label: LabelSection = LabelSection()
+    walk_forward: WalkForwardSection = WalkForwardSection()
+    model: ModelSection = ModelSection()
+    strategy: StrategySection = StrategySection()
+    broker: BrokerSection = BrokerSection()
+    report: ReportSection = ReportSection()
+    compute: ComputeSection = ComputeSection()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain dicts, lists, strings and numbers, every default included."""
+        dumped: dict[str, Any] = self.model_dump(mode="json")
+        return dumped
+
+    def to_yaml(self) -> str:
+        """Return the resolved configuration as YAML that ``load`` reads back to an equal one."""
+        return str(yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True))
+
+    def digest(self, data_hashes: dict[str, str]) -> str:
+        """Return the sha256 that names the question: configuration and data, not their places.
+
+        Paths of data files are replaced by the files' hashes; ``compute.device`` and
+        ``compute.threads`` say where the answer is computed and are left out.
+        """
+        question = self.as_dict()
+        for kind in ("ohlcv", "funding", "mark"):
+            question["market"][kind] = data_hashes.get(kind)
+        del question["compute"]["device"], question["compute"]["threads"]
+        text = json.dumps(question, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def load(path: Path | str, overrides: typing.Sequence[str] = ()) -> Config:
+    """Read ``path`` and apply ``a.b=c`` overrides.
+
+    Relative paths of data files and user modules are made absolute: looked for beside the
+    configuration first, then in the current directory.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, too large, no YAML mapping, or a key is wrong.
+    """
+    file = Path(path)
+    raw = _read_mapping(file)
+    for override in overrides:
+        _apply_override(raw, override)
+    return _with_absolute_paths(resolve(raw), file.resolve().parent)
+
+
+def resolve(raw: dict[str, Any]) -> Config:
+    """Validate a plain mapping into a Config, turning each problem into one readable line."""
+    try:
+        return Config.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise _readable(error) from error
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; is it a config?")
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"no configuration at {file}; give the path of a YAML file") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{file} is a folder; give the path of a YAML file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}") from error
+    try:
+        raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML: {_one_line(error)}") from error
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file} must hold a mapping of sections, found {type(raw).__name__}")
+    return raw
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe loader that refuses aliases and repeated keys, and reads ``1e-4`` as a number."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (*name) are not allowed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is not text", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 reads 1e-4 as text; people who write it mean a number.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set ``a.b.c=value`` in ``raw``; the value is read as YAML."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"'--set {override}' is not of the form section.key=value")
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'--set {override}': {_one_line(error)}") from error
+    *parents, leaf = key.strip().split(".")
+    here = raw
+    for parent in parents:
+        inner = here.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"'{parent}' is not a section", key=key)
+        here = inner
+    here[leaf] = value
+
+
+def _readable(error: pydantic.ValidationError) -> ConfigError:
+    """Turn the first problem into a sentence, with the near miss for an unknown key."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    more = len(error.errors()) - 1
+    tail = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
+    key = ".".join(path) or None
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.6)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
+        return ConfigError(f"unknown key; {hint}{tail}", key=key)
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = repr(problem["input"])
+    given = "" if isinstance(problem["input"], dict) or len(shown) > 80 else f" (found {shown})"
+    return ConfigError(f"{message}{given}{tail}", key=key)
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = None if field is None else field.annotation
+        candidates = (
+            typing.get_args(annotation)
+            if isinstance(annotation, types.UnionType) or typing.get_args(annotation)
+            else [annotation]
+        )
+        sections: list[Any] = [
+            c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)
+        ]
+        if not sections:
+            break
+        model = sections[0]
+    return list(model.model_fields)
+
+
+# ── paths ────────────────────────────────────────────────────────────────────────────────────────
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _expand(text: str, key: str) -> str:
+    """Replace ``${NAME}`` and ``${NAME:-default}`` by the environment's value."""
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1], match[2])
+        if found is None:
+            raise ConfigError(f"environment variable {match[1]} is not set", key=key)
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _absolute(text: str, base: Path, key: str) -> str:
+    """Return an absolute path: beside the configuration if it is there, else from the cwd."""
+    expanded = _expand(text, key)
+    if "://" in expanded:
+        raise ConfigError(f"'{expanded}' is an address; give the path of a local file", key=key)
+    path = Path(expanded).expanduser()
+    if path.is_absolute():
+        return str(path)
+    beside = (base / path).resolve()
+    return str(beside if beside.exists() else path.resolve())
+
+
+def _with_absolute_paths(config: Config, base: Path) -> Config:
+    market = {
+        kind: _absolute(text, base, f"market.{kind}")
+        for kind in ("ohlcv", "funding", "mark")
+        if (text := getattr(config.market, kind)) is not None
+    }
+    modules = tuple(_absolute(text, base, "features.modules") for text in config.features.modules)
+    return config.model_copy(
+        update={
+            "market": config.market.model_copy(update=market),
+            "features": config.features.model_copy(update={"modules": modules}),
+        }
+    )
