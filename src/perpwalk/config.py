@@ -34,6 +34,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Texts = Annotated[tuple[str, ...], pydantic.Strict(False)]  # YAML has lists, not tuples
 
 
 def parse_duration(text: str, interval: pd.Timedelta) -> pd.Timedelta:
@@ -79,7 +80,7 @@ class Section(BaseModel):
     """Base of all sections: frozen, strict about keys, finite numbers only."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), allow_inf_nan=False
     )
 
 
@@ -124,9 +125,9 @@ class FeaturesSection(Section):
     Python files.
     """
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
+    include: Texts = ()
+    exclude: Texts = ()
+    modules: Texts = ()
     clip: Positive = 8.0
     selection: Selection = Selection()
 
@@ -284,7 +285,7 @@ class BrokerSection(Section):
     slippage: SlippageSection = SlippageSection()
     volume_share: Annotated[float, Field(gt=0, le=1)] | None = None
     cheat_on_open: bool = False
-    tiers: tuple[TierSection, ...] = DEFAULT_TIERS
+    tiers: Annotated[tuple[TierSection, ...], pydantic.Strict(False)] = DEFAULT_TIERS
 
 
 class ReportSection(Section):

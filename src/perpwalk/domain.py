@@ -358,7 +358,7 @@ class FeatureFrame:
     @property
     def warmup(self) -> int:
         """Rows at the start in which at least one feature is not defined yet."""
-        complete: BoolArray = np.isfinite(self.values).all(axis=1)
+        complete = np.asarray(np.isfinite(self.values).all(axis=1))
         return int(np.argmax(complete)) if complete.any() else len(self.values)
 
 

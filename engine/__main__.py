@@ -1,0 +1,5 @@
+"""``python -m engine`` is ``perpwalk``."""
+
+from engine.cli import main
+
+main()

@@ -1,0 +1,203 @@
+"""The command line: parse, call, print; no logic.
+
+Exit codes: 0 done; 1 the answer is no, or an internal failure; 2 wrong usage or wrong input; 3 the
+verdict is INVALID; 4 the verdict is SUSPECT; 5 the environment failed; 130/143 interrupted.
+Heavy packages are imported inside the commands, so that ``--help`` does not pay for them.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from perpwalk.errors import PerpwalkError
+
+if TYPE_CHECKING:
+    from perpwalk.runs import Run
+
+EXIT_INTERNAL = 1
+EXIT_VERDICT = {"invalid": 3, "suspect": 4}
+EXIT_DISK = 5
+
+app = typer.Typer(
+    name="perpwalk",
+    help="Walk-forward backtests of model signals on perpetual futures that cannot lie.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out_console = Console()
+err_console = Console(stderr=True)
+_debug = False
+
+ConfigArgument = Annotated[Path, typer.Argument(help="Configuration, a YAML file.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override one configuration key; repeatable."),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Results folder.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import perpwalk
+
+        out_console.print(f"perpwalk {perpwalk.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[  # noqa: ARG001 - read by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    global _debug
+    _debug = debug
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = Path("results"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Make the run again, replacing a finished one.")
+    ] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
+    ] = False,
+) -> None:
+    """Run one experiment: walk forward, backtest, report.
+
+    The run is kept in OUT/<name>/<variant>-<hash8>: the same question has the same place. An
+    interrupted run goes on where it was when the same command is given again.
+    """
+    from perpwalk import config as configuration
+
+    resolved = configuration.load(config, overrides or ())
+    if print_config:
+        sys.stdout.write(resolved.to_yaml())
+        return
+    from engine.experiment import run_experiment
+    from engine.progress import reporter
+
+    with reporter(err_console) as tell:
+        finished = run_experiment(resolved, out=out, force=force, reporter=tell)
+    _show(finished)
+    raise typer.Exit(EXIT_VERDICT.get(finished.audit["verdict"]["overall"], 0))
+
+
+def _show(finished: Run) -> None:
+    from perpwalk.reports import table
+
+    table.show(finished, out_console)
+    out_console.print(f"results in {finished.path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def tearsheet(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+) -> None:
+    """Write the quantstats tearsheet of a finished run again."""
+    from perpwalk import reports
+    from perpwalk.runs import load_run
+
+    path = reports.write_tearsheet_of(load_run(run_folder))
+    out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]) -> None:
+    """Write the report page of a finished run again."""
+    from perpwalk import reports
+    from perpwalk.runs import load_run
+
+    path = reports.write_page_of(load_run(run_folder))
+    out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+@app.command(name="runs")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results"),
+) -> None:
+    """List finished, failed and interrupted runs."""
+    from rich.table import Table
+
+    from perpwalk.runs import list_runs as find
+
+    found = find(folder)
+    if found.empty:
+        out_console.print(f"no runs under {folder}", highlight=False)
+        return
+    table = Table(box=None, header_style="bold")
+    for column in found.columns:
+        table.add_column(column, overflow="fold")
+    for row in found.itertuples(index=False):
+        table.add_row(*map(str, row))
+    out_console.print(table)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder to make or fill.")]) -> None:
+    """Make a workspace: configs, strategies and results with a worked example."""
+    from engine.workspace import make_workspace
+
+    made = make_workspace(folder)
+    out_console.print(f"made {', '.join(map(str, made))}", highlight=False, soft_wrap=True)
+    out_console.print(f"next: cd {folder} && perpwalk run configs/demo.yaml", highlight=False)
+
+
+# ── errors and interruptions ─────────────────────────────────────────────────────────────────────
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM arrived; unwinds like an interruption so that locks and files are let go."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _TerminatedError
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(standalone_mode=True)
+    except PerpwalkError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, _TerminatedError) as stop:
+        _say("interrupted; give the same command again to go on from the last finished fold")
+        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        _fail(f"the environment failed: {error}", EXIT_DISK)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
+        _fail(
+            f"internal error, a bug of perpwalk: {type(error).__name__}: {error}\n"
+            "repeat with `perpwalk --debug …` for the traceback and report it",
+            EXIT_INTERNAL,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    if _debug:
+        traceback.print_exc()
+    _say(f"error: {message}")
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    err_console.print(message, markup=False, highlight=False, soft_wrap=True)

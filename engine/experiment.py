@@ -1,0 +1,358 @@
+"""One experiment from configuration to results: the only file that knows everything.
+
+load → features → labels → folds → (fit, forecast) per fold → replay → judge → write → report.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
+
+import engine
+import perpwalk
+from engine import replay, walkforward
+from engine.plugins import load_strategy
+from engine.progress import Reporter, Silent
+from engine.walkforward import FoldResult, WalkForward
+from perpwalk import data, features, folds, labels, metrics, runs, trades
+from perpwalk.config import Config
+from perpwalk.domain import FeatureFrame, Finding, Fold, LabelFrame, Level, Market
+from perpwalk.ledger import Ledger
+from perpwalk.runs import Run, RunFolder
+
+
+@dataclass
+class StageClock:
+    """Wall seconds and peak memory of each stage, for the manifest."""
+
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what happens inside."""
+        started = time.perf_counter()
+        yield
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Linux counts kibibytes, macOS bytes.
+        peak_mb = peak / (1 << 20) if sys.platform == "darwin" else peak / (1 << 10)
+        self.stages.append(
+            {
+                "stage": name,
+                "seconds": round(time.perf_counter() - started, 3),
+                "peak_memory_mb": round(peak_mb, 1),
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is known before any model is fitted."""
+
+    market: Market
+    feature_set: features.FeatureSet
+    features: FeatureFrame
+    labels: LabelFrame
+    folds: tuple[Fold, ...]
+
+
+def run_experiment(
+    config: Config,
+    *,
+    out: Path,
+    variant: str = "base",
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Run one experiment, or return the finished run that already answers the question.
+
+    Parameters
+    ----------
+    config
+        The resolved configuration.
+    out
+        The results folder; the run is kept in ``out/<name>/<variant>-<hash8>``.
+    force
+        Make the run again although a finished one is there.
+    reporter
+        Told about stages, folds and epochs.
+
+    Raises
+    ------
+    UserError
+        Configuration, data or output are unusable; nothing half-made is left behind.
+    """
+    tell = reporter or Silent()
+    clock = StageClock()
+    with clock.stage("load"):
+        tell.stage("load")
+        market = data.load_market(config.market, seed=config.seed)
+    digest = config.digest({source.kind: source.sha256 for source in market.sources})
+    final = out / config.name / f"{variant}-{digest[:8]}"
+    if (final / "manifest.json").is_file() and not force:
+        tell.say(f"this question has been answered before; --force makes it again: {final}")
+        return runs.load_run(final)
+    code = _code_hash(config)
+    key = f"{digest} {code} {runs.package_versions()}"
+    with runs.open_run(
+        out, experiment=config.name, variant=variant, digest=digest, key=key
+    ) as folder:
+        log = _Log(tell, folder.partial / "run.log")
+        _say_what_was_read(market, log)
+        prepared = _prepare(config, market, clock, log)
+        results = _walk_forward(config, prepared, folder, clock, log)
+        book = _replay(config, prepared, results, clock, log)
+        _write(config, prepared, results, book, folder, clock, log, digest=digest, code=code)
+        return runs.load_run(folder.finish())
+
+
+# ── the stages ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _prepare(config: Config, market: Market, clock: StageClock, tell: Reporter) -> Prepared:
+    with clock.stage("features"):
+        tell.stage("features")
+        feature_set = features.feature_set(config.features, funding=market.funding_features)
+        frame = feature_set.compute(market.bars, market.funding)
+    with clock.stage("labels"):
+        target = labels.make_labels(market.bars, config.label)
+    with clock.stage("folds"):
+        timesteps = walkforward.model_timesteps(config)
+        cut = folds.make_folds(
+            config.walk_forward,
+            close_time=market.bars.close_time,
+            interval=market.bars.interval,
+            usable=walkforward.usable_rows(frame, timesteps),
+            labels=target,
+        )
+    tell.say(
+        f"{len(frame.names)} features, warm-up {frame.warmup} bars; label: horizon "
+        f"{target.horizon}, {target.ties} ties, {target.across_gap} across gaps"
+    )
+    for line in _fold_lines(cut):
+        tell.say(line)
+    return Prepared(market, feature_set, frame, target, cut)
+
+
+def _walk_forward(
+    config: Config, prepared: Prepared, folder: RunFolder, clock: StageClock, tell: Reporter
+) -> list[FoldResult]:
+    with clock.stage("train and predict"):
+        tell.stage("folds", len(prepared.folds))
+        if folder.resumed_folds:
+            tell.say(f"taking up an interrupted run: {folder.resumed_folds} folds are kept")
+        walk = WalkForward(
+            config,
+            prepared.features,
+            prepared.labels,
+            work=folder.work,
+            on_epoch=lambda number, report: tell.detail(
+                f"fold {number} {report.stage} epoch {report.epoch}: "
+                f"validation loss {report.validation_loss:.5f}"
+            ),
+        )
+        results = []
+        for result in walk.run(prepared.folds):
+            results.append(result)
+            tell.step(_fold_summary(result))
+        return results
+
+
+def _replay(
+    config: Config,
+    prepared: Prepared,
+    results: Sequence[FoldResult],
+    clock: StageClock,
+    tell: Reporter,
+) -> Ledger:
+    first, last = results[0].forecast, results[-1].forecast
+    strategy, params = load_strategy(config.strategy.name, config.strategy.params)
+    with clock.stage("backtest"):
+        tell.stage("backtest")
+        return replay.replay(
+            [replay.ReplayMarket(prepared.market, _signals(config, prepared, results))],
+            strategy,
+            params,
+            config.broker,
+            start=first.close_time[0],
+            end=last.close_time[-1],
+        )
+
+
+def _signals(config: Config, prepared: Prepared, results: Sequence[FoldResult]) -> SignalSource:
+    """Return the batched source, or the online one that sees bars only as they are delivered."""
+    fitted = [result.fitted for result in results]
+    if config.compute.signals == "online":
+        start = int(results[0].forecast.rows[0])
+        past_funding = prepared.market.funding.settle_time.searchsorted(
+            prepared.market.bars.close_time[start - 1], side="right"
+        )
+        return LiveSignals(
+            prepared.feature_set,
+            fitted,
+            past_bars=prepared.market.bars.rows(0, start),
+            past_funding=prepared.market.funding.rows(0, int(past_funding)),
+        )
+    return PrecomputedSignals(
+        [result.forecast for result in results], [one.threshold for one in fitted]
+    )
+
+
+def _write(
+    config: Config,
+    prepared: Prepared,
+    results: Sequence[FoldResult],
+    book: Ledger,
+    folder: RunFolder,
+    clock: StageClock,
+    tell: Reporter,
+    *,
+    digest: str,
+    code: str,
+) -> None:
+    with clock.stage("judge"):
+        tell.stage("judge")
+        predictions = walkforward.predictions_table(
+            [result.forecast for result in results],
+            prepared.labels,
+            [result.fitted.threshold for result in results],
+        )
+        table = metrics.metrics_table(
+            predictions,
+            book,
+            folds=prepared.folds,
+            bar_interval=prepared.market.bars.interval,
+            horizon=prepared.labels.horizon,
+            confidence=config.report.confidence,
+        )
+        judged = _judge(config, prepared, results, predictions, book, table)
+    with clock.stage("write"):
+        place = folder.partial
+        _write_tables(place, prepared, results, predictions, book, table)
+        runs.write_text(place / "config.yaml", config.to_yaml())
+        runs.write_json(place / "audit.json", runs.plain(judged.as_dict()))
+        _place_models(folder, prepared.folds)
+    _write_reports(config, folder, prepared, clock, tell, digest=digest, code=code)
+
+
+def _write_tables(
+    place: Path,
+    prepared: Prepared,
+    results: Sequence[FoldResult],
+    predictions: pd.DataFrame,
+    book: Ledger,
+    table: metrics.MetricsTable,
+) -> None:
+    fold_table = folds.fold_table(prepared.folds)
+    fold_table["threshold"] = [result.fitted.threshold for result in results]
+    runs.write_csv(place / "folds.csv", fold_table)
+    runs.write_csv(place / "training.csv", walkforward.training_table(results))
+    runs.write_parquet(place / "predictions.parquet", predictions.drop(columns="threshold"))
+    runs.write_parquet(place / "equity.parquet", book.equity)
+    runs.write_csv(place / "trades.csv", trades.round_trips(book))
+    runs.write_csv(place / "orders.csv", book.orders)
+    runs.write_csv(place / "funding.csv", book.funding)
+    runs.write_csv(place / "metrics.csv", table.frame)
+    runs.write_json(place / "metrics.json", runs.plain(table.frame.to_dict(orient="records")))
+
+
+def _place_models(folder: RunFolder, cut: Sequence[Fold]) -> None:
+    """Move each fold's artifacts from the working folder to ``models/fold-000``."""
+    shutil.rmtree(folder.partial / "models", ignore_errors=True)
+    for fold in cut:
+        target = folder.partial / "models" / f"fold-{fold.number:03d}"
+        shutil.copytree(folder.fold_work(fold.number) / "model", target)
+
+
+# ── words for people ─────────────────────────────────────────────────────────────────────────────
+
+
+class _Log:
+    """Passes everything on to the reporter and keeps what was said, with times, in ``run.log``."""
+
+    def __init__(self, tell: Reporter, path: Path) -> None:
+        self._tell = tell
+        self._path = path
+
+    def _keep(self, text: str) -> None:
+        stamp = pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ")
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(f"{stamp} {text}\n")
+
+    def say(self, message: str) -> None:
+        """Tell and keep."""
+        self._keep(message)
+        self._tell.say(message)
+
+    def stage(self, name: str, steps: int | None = None) -> None:
+        """Tell and keep."""
+        self._keep(f"stage {name}" + ("" if steps is None else f" ({steps})"))
+        self._tell.stage(name, steps)
+
+    def step(self, detail: str = "") -> None:
+        """Tell and keep."""
+        self._keep(f"done: {detail}")
+        self._tell.step(detail)
+
+    def detail(self, text: str) -> None:
+        """Tell only."""
+        self._tell.detail(text)
+
+
+def _say_what_was_read(market: Market, tell: Reporter) -> None:
+    bars = market.bars
+    span = f"{bars.open_time[0]:%Y-%m-%d %H:%M} … {bars.open_time[-1]:%Y-%m-%d %H:%M} UTC"
+    tell.say(f"{bars.symbol}: {len(bars):,} bars, {span}; {len(market.funding):,} settlements")
+    for finding in market.findings:
+        tell.say(_finding_line(finding))
+
+
+def _finding_line(finding: Finding) -> str:
+    mark = {Level.INFO: "note", Level.WARN: "WARNING", Level.ERROR: "ERROR"}[finding.level]
+    return f"{mark} {finding.code} {finding.where}: {finding.message}"
+
+
+def _fold_lines(cut: Sequence[Fold]) -> Iterator[str]:
+    """Say what each segment of a lone fold lost, or the range and sizes of many folds."""
+    first, last = cut[0], cut[-1]
+    if len(cut) == 1:
+        for name in ("train", "validation", "test"):
+            span = getattr(first, name)
+            yield f"{name}: {span.bars:,} bars, {len(span):,} decisions used"
+        yield (
+            f"lost: warm-up and window {first.warmup}, purged {first.purged}, embargoed "
+            f"{first.embargoed}, unlabelled {first.unlabelled}, tied {first.ties}"
+        )
+        return
+    tested = sum(len(fold.test) for fold in cut)
+    yield (
+        f"{len(cut)} folds: train {len(first.train):,} … {len(last.train):,} decisions, "
+        f"validation {len(first.validation):,}, test {len(first.test):,}; "
+        f"{tested:,} test decisions {first.test.start:%Y-%m-%d} … {last.test.end:%Y-%m-%d}"
+    )
+
+
+def _fold_summary(result: FoldResult) -> str:
+    number = result.fitted.fold.number
+    if result.resumed:
+        return f"fold {number}: kept from the interrupted run"
+    aucs = [
+        report.validation_auc for report in result.training if report.validation_auc is not None
+    ]
+    best = f", best validation AUC {max(aucs):.4f}" if aucs else ""
+    return f"fold {number}: {len(result.training)} epochs{best}"
+
+
+def _code_hash(config: Config) -> str:
+    """Hash perpwalk's own code and the user's modules: a kept fold depends on both."""
+    own = [Path(perpwalk.__file__).parent, Path(engine.__file__).parent]
+    return runs.code_hash(own, [Path(module) for module in config.features.modules])

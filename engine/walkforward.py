@@ -1,0 +1,249 @@
+"""Walk forward: per fold fit on the past, choose a threshold on validation, forecast the test.
+
+``fit`` is handed arrays that end with the validation span: the test rows do not exist for it. A
+fitted fold is kept on disk as soon as it is done, so that an interrupted run goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample
+from perpwalk.preprocess import Preprocessor
+from perpwalk.signals import FittedFold
+
+from perpwalk import models, preprocess, runs
+from perpwalk.config import Config
+from perpwalk.domain import (
+    UNDEFINED_LABEL,
+    FeatureFrame,
+    Fold,
+    Forecast,
+    IntArray,
+    LabelFrame,
+)
+from perpwalk.thresholds import choose_threshold
+
+EpochCallback = Callable[[int, EpochReport], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """What one fold hands on: the fitted parts, the forecast of its test span, its training."""
+
+    fitted: FittedFold
+    forecast: Forecast
+    training: tuple[EpochReport, ...]
+    resumed: bool = False
+
+
+def fold_seed(seed: int, number: int) -> int:
+    """Return a seed of its own for each fold, the same in every process."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def usable_rows(
+    features: FeatureFrame, timesteps: int
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which decisions have a whole window of ``timesteps`` complete feature rows."""
+    complete = np.isfinite(features.values).all(axis=1)
+    run = np.cumsum(complete)
+    before = np.concatenate([np.zeros(timesteps, dtype=run.dtype), run])[: len(run)]
+    return np.asarray(run - before >= timesteps)
+
+
+class WalkForward:
+    """Fits and forecasts the folds of one experiment, one after the other.
+
+    Parameters
+    ----------
+    features, labels
+        One row per bar of the market.
+    work
+        Folder in which finished folds are kept; a fold found there is taken up, not refitted.
+    on_epoch
+        Called with the fold's number after each epoch.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        features: FeatureFrame,
+        labels: LabelFrame,
+        *,
+        work: Path,
+        on_epoch: EpochCallback | None = None,
+    ) -> None:
+        self._config = config
+        self._features = features
+        self._labels = labels
+        self._work = work
+        self._on_epoch = on_epoch
+        self._model = models.build_model(config.model)
+
+    @property
+    def timesteps(self) -> int:
+        """How many bars the model looks at for one decision."""
+        return self._model.timesteps
+
+    def run(self, folds: Sequence[Fold]) -> Iterator[FoldResult]:
+        """Yield the result of each fold in order."""
+        for fold in folds:
+            kept = self._kept(fold)
+            yield kept if kept is not None else self._fit_and_keep(fold)
+
+    # ── one fold ─────────────────────────────────────────────────────────────────────────────────
+
+    def _fit_and_keep(self, fold: Fold) -> FoldResult:
+        result = self._fit(fold)
+        temporary = self._work / f".fold-{fold.number:03d}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        (temporary / "model").mkdir(parents=True)
+        result.fitted.preprocessor.save(temporary / "model")
+        result.fitted.model.save(temporary / "model")
+        runs.write_json(
+            temporary / "fold.json",
+            {
+                "threshold": result.fitted.threshold,
+                "training": runs.plain([asdict(report) for report in result.training]),
+            },
+        )
+        runs.write_parquet(temporary / "forecast.parquet", _forecast_frame(result.forecast))
+        temporary.rename(self._folder(fold))
+        return result
+
+    def _fit(self, fold: Fold) -> FoldResult:
+        seed = fold_seed(self._config.seed, fold.number)
+        preprocessor = preprocess.fit_preprocessor(
+            self._features, self._labels, fold.train.rows, self._config.features, seed
+        )
+        model = self._fit_model(fold, preprocessor, seed)
+        threshold = self._threshold(fold, preprocessor, model)
+        fitted = FittedFold(fold, preprocessor, model, threshold)
+        return FoldResult(fitted, self._forecast(fitted), model.training)
+
+    def _fit_model(self, fold: Fold, preprocessor: Preprocessor, seed: int) -> FittedModel:
+        # Nothing after the validation span is handed to `fit`: it cannot look at the test.
+        past_values = preprocessor.transform(
+            self._features.values[: int(fold.validation.rows[-1]) + 1]
+        )
+        callback = self._on_epoch
+        context = FitContext(
+            seed=seed,
+            device=self._config.compute.device,
+            threads=self._config.compute.threads,
+            purge=self._purge_bars,
+            on_epoch=None
+            if callback is None
+            else lambda report, number=fold.number: callback(number, report),
+        )
+        return self._model.fit(
+            self._sample(past_values, fold.train.rows),
+            self._sample(past_values, fold.validation.rows),
+            context,
+        )
+
+    @property
+    def _purge_bars(self) -> int:
+        return self._labels.horizon + (1 if self._config.label.price == "next_open" else 0)
+
+    def _sample(self, values: np.ndarray, rows: IntArray) -> Sample:
+        labelled = rows[self._labels.label[rows] != UNDEFINED_LABEL]
+        return Sample(values, labelled, self._labels.label[labelled])
+
+    def _threshold(self, fold: Fold, preprocessor: Preprocessor, model: FittedModel) -> float:
+        past_values = preprocessor.transform(
+            self._features.values[: int(fold.validation.rows[-1]) + 1]
+        )
+        sample = self._sample(past_values, fold.validation.rows)
+        p_up = model.predict(past_values, sample.rows).p_up
+        return choose_threshold(p_up, sample.label, self._config.strategy.threshold)
+
+    def _forecast(self, fitted: FittedFold) -> Forecast:
+        rows = fitted.fold.test.rows
+        first = int(rows[0]) - fitted.model.timesteps + 1
+        values = fitted.preprocessor.transform(self._features.values[first : int(rows[-1]) + 1])
+        prediction = fitted.model.predict(values, rows - first)
+        return Forecast(
+            fold=fitted.fold.number,
+            close_time=self._features.close_time[rows],
+            rows=rows,
+            p_up=prediction.p_up,
+            embedding=prediction.embedding,
+        )
+
+    # ── folds kept on disk ───────────────────────────────────────────────────────────────────────
+
+    def _folder(self, fold: Fold) -> Path:
+        return self._work / f"fold-{fold.number:03d}"
+
+    def _kept(self, fold: Fold) -> FoldResult | None:
+        folder = self._folder(fold)
+        if not folder.is_dir():
+            return None
+        note = json.loads((folder / "fold.json").read_text(encoding="utf-8"))
+        frame = pd.read_parquet(folder / "forecast.parquet")
+        fitted = FittedFold(
+            fold,
+            Preprocessor.load(folder / "model"),
+            models.load_model(folder / "model"),
+            note["threshold"],
+        )
+        forecast = Forecast(
+            fold=fold.number,
+            close_time=self._features.close_time[fold.test.rows],
+            rows=fold.test.rows,
+            p_up=frame["p_up"].to_numpy(),
+            embedding=frame.filter(like="embedding_").to_numpy(),
+        )
+        training = tuple(EpochReport(**report) for report in note["training"])
+        return FoldResult(fitted, forecast, training, resumed=True)
+
+
+def _forecast_frame(forecast: Forecast) -> pd.DataFrame:
+    columns = {"close_time": forecast.close_time, "p_up": forecast.p_up}
+    for axis in range(forecast.embedding.shape[1]):
+        columns[f"embedding_{axis}"] = forecast.embedding[:, axis]
+    return pd.DataFrame(columns)
+
+
+def predictions_table(
+    forecasts: Sequence[Forecast], labels: LabelFrame, thresholds: Sequence[float]
+) -> pd.DataFrame:
+    """Return one row per test decision.
+
+    Columns: close_time, fold, p_up, embedding_0, …, label (Int8, null where there is none),
+    forward_return (NaN where there is none), threshold (the fold's own).
+    """
+    parts = []
+    for forecast, threshold in zip(forecasts, thresholds, strict=True):
+        part = _forecast_frame(forecast)
+        part.insert(1, "fold", forecast.fold)
+        label = labels.label[forecast.rows]
+        part["label"] = pd.array(
+            [None if value == UNDEFINED_LABEL else int(value) for value in label], dtype="Int8"
+        )
+        part["forward_return"] = labels.forward_return[forecast.rows]
+        part["threshold"] = threshold
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def training_table(results: Sequence[FoldResult]) -> pd.DataFrame:
+    """Return one row per fold, stage and epoch (contract columns, then ``stage``)."""
+    columns = [
+        "fold", "epoch", "train_loss", "validation_loss", "validation_auc", "learning_rate",
+        "seconds", "stage",
+    ]  # fmt: skip
+    rows = [
+        {"fold": result.fitted.fold.number, **asdict(report)}
+        for result in results
+        for report in result.training
+    ]
+    return pd.DataFrame(rows, columns=columns)

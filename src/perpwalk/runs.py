@@ -1,0 +1,444 @@
+"""Keep runs on disk: named places, whole files, a manifest, and a way back in.
+
+A run is made in ``<variant>-<hash8>.partial`` beside its final place and renamed when complete, so
+that a reader never meets half a run. Inside the partial folder, ``work/`` keeps each finished fold;
+the same command given again takes them up where the code, the packages and the question are the
+same, and starts afresh where they are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from perpwalk.domain import DataSource
+from perpwalk.errors import EnvironmentFailedError, UsageError
+
+PACKAGES = (
+    "perpwalk", "backtrader", "torch", "xgboost", "numpy", "pandas", "scikit-learn", "scipy",
+    "quantstats", "pyarrow", "ta-lib", "numba", "arch", "statsmodels", "pydantic", "safetensors",
+)  # fmt: skip
+PARTIAL = ".partial"
+
+
+# ── whole files ──────────────────────────────────────────────────────────────────────────────────
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a half."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EnvironmentFailedError(
+            f"cannot write {path}: {error.strerror or error}; free space or give another --out, "
+            "then give the same command again: finished folds are kept"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically; NaN and infinity are refused, not written."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a CSV atomically: stamps as ISO-8601 with Z, floats to full precision, null empty."""
+    shown = frame.copy(deep=False)
+    for name in shown.columns:
+        if isinstance(shown[name].dtype, pd.DatetimeTZDtype):
+            shown[name] = iso_column(shown[name])
+        elif shown[name].dtype == object or isinstance(shown[name].dtype, pd.StringDtype):
+            shown[name] = shown[name].map(_no_formula)
+    write_text(path, shown.to_csv(index=False, lineterminator="\n"))
+
+
+def iso_column(stamps: pd.Series[Any]) -> pd.Series[Any]:
+    """Return stamps as ISO-8601 text with Z; NaT becomes None."""
+    return stamps.map(lambda t: None if pd.isna(t) else t.isoformat().replace("+00:00", "Z"))
+
+
+def _no_formula(value: object) -> object:
+    """Keep a spreadsheet from running text that starts like a formula."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return "'" + value
+    return value
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a Parquet file atomically; the same frame gives the same bytes."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, engine="pyarrow", compression="zstd")
+    write_bytes(path, buffer.getvalue())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ── the place of a run while it is made ──────────────────────────────────────────────────────────
+
+
+@dataclass
+class RunFolder:
+    """The partial folder of one run, held by a lock, and its way to the final place."""
+
+    final: Path
+    partial: Path
+    resumed_folds: int = 0
+
+    @property
+    def work(self) -> Path:
+        """Where finished folds wait until the run is whole."""
+        return self.partial / "work"
+
+    def fold_work(self, number: int) -> Path:
+        """Return the folder that keeps a finished fold's forecast while the run is made."""
+        return self.work / f"fold-{number:03d}"
+
+    def finish(self) -> Path:
+        """Drop the working files and move the run to its final place, replacing an older one."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        replaced = self.final.with_name(f".{self.final.name}.replaced")
+        try:
+            if self.final.exists():
+                shutil.rmtree(replaced, ignore_errors=True)
+                self.final.rename(replaced)
+            self.partial.rename(self.final)
+            _sync_folder(self.final.parent)
+        except OSError as error:
+            raise EnvironmentFailedError(
+                f"cannot move the finished run to {self.final}: {error.strerror or error}"
+            ) from error
+        shutil.rmtree(replaced, ignore_errors=True)
+        return self.final
+
+
+@contextlib.contextmanager
+def open_run(
+    out: Path, *, experiment: str, variant: str, digest: str, key: str
+) -> Iterator[RunFolder]:
+    """Make or take up the partial folder of a run, locked against a second process.
+
+    Parameters
+    ----------
+    out
+        The results folder.
+    digest
+        Hash of the question; its first eight digits name the folder.
+    key
+        Hash of everything a kept fold depends on (question, code, packages). Kept folds of
+        another key are discarded.
+
+    Raises
+    ------
+    UsageError
+        The results folder cannot be created or written to.
+    EnvironmentFailedError
+        Another process is making the same run.
+    """
+    final = out / experiment / f"{variant}-{digest[:8]}"
+    partial = final.with_name(final.name + PARTIAL)
+    made = [p for p in (final.parent, *final.parent.parents) if not p.exists()]
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = _lock(final)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write results under {out}: {error.strerror or error}; give another --out"
+        ) from error
+    folder = RunFolder(final, partial)
+    try:
+        _take_up(folder, key)
+        yield folder
+    except BaseException:
+        _remove_if_useless(folder)
+        raise
+    finally:
+        _lock_path(final).unlink(missing_ok=True)
+        lock.close()
+        _remove_empty(made)
+
+
+def _lock_path(final: Path) -> Path:
+    return final.with_name(f".{final.name}.lock")
+
+
+def _lock(final: Path) -> IO[bytes]:
+    """Hold the run's lock file; the kernel releases it if this process dies."""
+    path = _lock_path(final)
+    while True:
+        stream = path.open("wb")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.close()
+            raise EnvironmentFailedError(
+                f"another process is making {final}; wait for it or give another --out"
+            ) from error
+        # An earlier holder may have removed the file between our open and our lock.
+        if path.exists() and os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
+            return stream
+        stream.close()
+
+
+def _take_up(folder: RunFolder, key: str) -> None:
+    marker = folder.work / "key"
+    if folder.partial.exists() and not (marker.exists() and marker.read_text() == key):
+        shutil.rmtree(folder.partial)
+    folder.work.mkdir(parents=True, exist_ok=True)
+    write_text(marker, key)
+    folder.resumed_folds = sum(1 for _ in folder.work.glob("fold-*"))
+
+
+def _remove_if_useless(folder: RunFolder) -> None:
+    """Remove a partial folder that holds no finished fold: nothing would be resumed from it."""
+    if folder.partial.exists() and not any(folder.work.glob("fold-*")):
+        shutil.rmtree(folder.partial, ignore_errors=True)
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    for path in made:
+        with contextlib.suppress(OSError):  # not empty or gone: then it is not ours to remove
+            path.rmdir()
+
+
+# ── what a run depends on ────────────────────────────────────────────────────────────────────────
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the installed version of each package a result may depend on."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def code_hash(folders: Sequence[Path], files: Sequence[Path] = ()) -> str:
+    """Return the sha256 over all Python files of ``folders`` and the single ``files``."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(str(file.relative_to(folder)).encode())
+            digest.update(file.read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit of the checkout ``folder`` lies in, ``-dirty`` if changed, or None."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+
+    def ask(*words: str) -> str | None:
+        done = subprocess.run(  # noqa: S603 - fixed words, no shell
+            [git, "-C", str(folder), *words], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    if not commit:
+        return None
+    return f"{commit}-dirty" if ask("status", "--porcelain", "-uno") else commit
+
+
+def manifest(
+    *,
+    status: str,
+    digest: str,
+    seed: int,
+    sources: Sequence[DataSource],
+    stages: Sequence[Mapping[str, Any]],
+    code: str,
+    commit: str | None,
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Assemble ``manifest.json``: everything needed to repeat the run or to doubt it."""
+    return {
+        "status": status,
+        "config_hash": digest,
+        "seed": seed,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "versions": package_versions(),
+        "git_commit": commit,
+        "code_hash": code,
+        "data": [asdict(source) for source in sources],
+        "stages": list(stages),
+        **extra,
+    }
+
+
+# ── reading runs back ────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run on disk; tables are read when asked for."""
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """``manifest.json`` as a dict."""
+        return self._json("manifest.json")
+
+    @cached_property
+    def audit(self) -> dict[str, Any]:
+        """``audit.json``: verdict and findings."""
+        return self._json("audit.json")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """``metrics.csv``: one row per period; undefined values are NaN in the frame."""
+        return self._csv("metrics.csv", stamps=("start", "end"))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """``predictions.parquet``: one row per test decision."""
+        return pd.read_parquet(self._existing("predictions.parquet"))
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """``equity.parquet``: one row per bar."""
+        return pd.read_parquet(self._existing("equity.parquet"))
+
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """``folds.csv``: one row per fold."""
+        return self._csv("folds.csv")
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """``training.csv``: one row per fold and epoch."""
+        return self._csv("training.csv")
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """``trades.csv``: round trips."""
+        return self._csv("trades.csv", stamps=("opened_at", "closed_at"))
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        """``orders.csv``: every order with its fate."""
+        return self._csv("orders.csv", stamps=("created_at", "finished_at"))
+
+    @cached_property
+    def funding(self) -> pd.DataFrame:
+        """``funding.csv``: every settlement."""
+        return self._csv("funding.csv", stamps=("settle_time",))
+
+    @cached_property
+    def config_text(self) -> str:
+        """``config.yaml`` as it stands."""
+        return self._existing("config.yaml").read_text(encoding="utf-8")
+
+    def _existing(self, name: str) -> Path:
+        path = self.path / name
+        if not path.is_file():
+            raise UsageError(f"{self.path} has no {name}; is it the folder of a finished run?")
+        return path
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self._existing(name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{self.path / name} is no valid JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise UsageError(f"{self.path / name} does not hold an object")
+        return value
+
+    def _csv(self, name: str, stamps: Sequence[str] = ()) -> pd.DataFrame:
+        try:
+            frame = pd.read_csv(self._existing(name))
+        except (ValueError, pd.errors.ParserError) as error:
+            raise UsageError(f"{self.path / name} is no valid CSV: {error}") from error
+        for column in stamps:
+            if column in frame:
+                frame[column] = pd.to_datetime(frame[column], utc=True)
+        return frame
+
+
+def load_run(path: Path | str) -> Run:
+    """Open a finished run; a partial, failed or foreign folder is a UsageError."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UsageError(f"no run at {folder}; `perpwalk runs` lists what there is")
+    if folder.name.endswith(PARTIAL):
+        raise UsageError(f"{folder} is an interrupted run; give its `run` command again to resume")
+    run = Run(folder)
+    if run.manifest.get("status") != "finished":
+        raise UsageError(f"{folder} is not a finished run (status {run.manifest.get('status')})")
+    return run
+
+
+def list_runs(results: Path) -> pd.DataFrame:
+    """List runs under ``results``: experiment, run, status, verdict, started, path.
+
+    A partial folder is *interrupted*: nothing is known of it but that it did not finish.
+    """
+    rows = []
+    for folder in sorted(results.glob("*/*")) if results.is_dir() else ():
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        if folder.name.endswith(PARTIAL):
+            folds = sum(1 for _ in (folder / "work").glob("fold-*"))
+            rows.append((folder.parent.name, folder.name, "interrupted", f"{folds} folds kept"))
+        elif (folder / "manifest.json").is_file():
+            run = Run(folder)
+            verdict = run.audit.get("verdict", {}).get("overall", "unknown")
+            rows.append((folder.parent.name, folder.name, run.manifest["status"], verdict))
+    return pd.DataFrame(rows, columns=["experiment", "run", "status", "verdict"])
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON can hold it: NaN and NaT become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, pd.Timestamp):
+        return None if pd.isna(value) else value.isoformat().replace("+00:00", "Z")
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    return value  # an infinity stays, and is refused on writing

@@ -1,0 +1,33 @@
+"""The house stands where it should: packages come from this project, and stay light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import engine
+import perpwalk
+import strategies
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_three_packages_are_ours() -> None:
+    """No other installed package of the same name shadows them."""
+    assert ROOT / "src" / "perpwalk" == Path(perpwalk.__file__).parent
+    assert ROOT / "engine" == Path(engine.__file__).parent
+    assert ROOT / "strategies" == Path(strategies.__file__).parent
+
+
+def test_help_does_not_pay_for_heavy_packages() -> None:
+    """``perpwalk --help`` imports neither torch, xgboost, quantstats, sklearn nor backtrader."""
+    code = (
+        "import sys, engine.cli; "
+        "print([m for m in ('torch', 'xgboost', 'quantstats', 'sklearn', 'backtrader', 'pandas') "
+        "if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stdout.strip()
