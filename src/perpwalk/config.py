@@ -111,9 +111,14 @@ class MarketSection(Section):
 
 
 class Selection(Section):
-    """Which features a fold keeps; fitted on the fold's train rows only."""
+    """Which features a fold keeps; fitted on the fold's train rows only.
 
-    method: Literal["mrmr", "auc", "mutual_info", "xgb", "none"] = "mrmr"
+    ``mrmr`` weighs what a feature tells against how much of it the chosen ones tell already,
+    ``auc`` ranks by what it tells alone, ``mutual_info`` also counts what is not monotone, ``none``
+    keeps all. See ``perpwalk.preprocess``.
+    """
+
+    method: Literal["mrmr", "auc", "mutual_info", "none"] = "mrmr"
     k: Count = 10
 
 
@@ -168,7 +173,12 @@ class WalkForwardSection(Section):
 
 
 class LstmSection(Section):
-    """The sequence model. Sizes are the predecessor's by default."""
+    """The sequence model. Sizes are the predecessor's by default.
+
+    Training ends after ``epochs``, or once validation loss has not improved for ``patience``
+    epochs; after more than ``lr_patience`` such epochs the learning rate is multiplied by
+    ``lr_factor``.
+    """
 
     timesteps: Annotated[int, Field(ge=1, le=2000)] = 20
     layers: Annotated[int, Field(ge=1, le=8)] = 2
@@ -176,9 +186,9 @@ class LstmSection(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     dense: Count = 64
     embedding: Count = 32
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 6
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = 256
-    learning_rate: Positive = 5e-4
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
+    learning_rate: Positive = 1e-3
     weight_decay: NonNegative = 1e-2
     gradient_clip: Positive = 1.0
     patience: Count = 2
@@ -187,24 +197,35 @@ class LstmSection(Section):
 
 
 class XgbSection(Section):
-    """The trees. Depth, rate and sampling are the predecessor's by default."""
+    """The trees. Depth, rate and sampling are the predecessor's by default.
+
+    A leaf must hold about ``min_leaf_share`` of the rows the trees are fitted on, unless
+    ``min_child_weight`` says it in xgboost's own terms.
+    """
 
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 400
     max_depth: Annotated[int, Field(ge=1, le=32)] = 6
     learning_rate: Positive = 0.1
     subsample: Annotated[float, Field(gt=0, le=1)] = 0.8
     colsample: Annotated[float, Field(gt=0, le=1)] = 0.8
-    min_child_weight: NonNegative = 1.0
-    reg_lambda: NonNegative = 1.0
+    min_leaf_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    min_child_weight: NonNegative | None = None
+    reg_lambda: NonNegative = 100.0
     early_stopping: Count = 30
 
 
 class ModelSection(Section):
-    """Which model forecasts. ``kind`` is a built-in name or ``module:Name`` of a plug-in."""
+    """Which model forecasts. ``kind`` is a built-in name or ``module:Name`` of a plug-in.
+
+    ``stacking``, ``trees_start`` and ``raw_features`` belong to ``lstm_xgb``: on which rows the
+    trees are fitted, whether they start from the network's log-odds or from a constant, and
+    whether they see the raw features beside the embedding. ``params`` go to a plug-in.
+    """
 
     kind: str = "lstm_xgb"
     stacking: Literal["split", "same_rows"] = "split"
     stacking_share: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    trees_start: Literal["logit", "prior"] = "logit"
     raw_features: bool = False
     lstm: LstmSection = LstmSection()
     xgb: XgbSection = XgbSection()

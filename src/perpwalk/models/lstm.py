@@ -1,0 +1,259 @@
+"""Training the LSTM on direction, and the model that is this network alone.
+
+Binary cross-entropy, AdamW, gradients clipped by norm; the learning rate is cut where validation
+loss stops falling, and the weights of the best epoch are the ones kept. If the loss stops being a
+finite number, training starts over from new weights at half the learning rate, twice at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Tensor, nn
+
+from perpwalk.config import LstmSection
+from perpwalk.domain import Float32Array, IntArray
+from perpwalk.errors import UserError
+from perpwalk.models.base import (
+    EpochReport,
+    FitContext,
+    History,
+    Prediction,
+    Sample,
+    area_under_curve,
+    check_fit,
+    check_windows,
+    read_config,
+    write_config,
+)
+from perpwalk.models.network import (
+    Embedder,
+    Network,
+    choose_device,
+    gather,
+    seeded,
+    threads_limited,
+)
+
+ATTEMPTS = 3
+EVALUATION_BATCH = 512
+PACKAGES = ("torch", "safetensors", "numpy")
+
+log = logging.getLogger(__name__)
+
+
+class _DivergedError(Exception):
+    """The loss is no longer a finite number."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(f"epoch {epoch}")
+
+
+def train_network(
+    settings: LstmSection,
+    train: Sample,
+    validation: Sample,
+    context: FitContext,
+    history: History,
+) -> Embedder:
+    """Fit the network on ``train``, stopping on ``validation``; return it ready to forecast.
+
+    Epochs of an attempt that diverged later stay in ``history``; the next attempt counts from 1.
+
+    Raises
+    ------
+    UserError
+        The loss diverged at every learning rate tried.
+    """
+    device = choose_device(context.device)
+    rate = settings.learning_rate
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with threads_limited(context.threads), seeded(context.seed, device):
+                training = _Training(settings, train, validation, device, rate, context.seed)
+                network = training.run(history)
+        except _DivergedError as diverged:
+            last_rate, rate = rate, rate / 2
+            log.warning(
+                "the training loss stopped being finite in epoch %d at learning rate %g "
+                "(attempt %d of %d)",
+                diverged.epoch,
+                last_rate,
+                attempt,
+                ATTEMPTS,
+            )
+            continue
+        return Embedder(network, settings, train.values.shape[1])
+    raise UserError(
+        f"training diverged {ATTEMPTS} times, last at a learning rate of {last_rate:g}; "
+        "lower model.lstm.learning_rate, or check the scale of the features"
+    )
+
+
+class _Training:
+    """One attempt at one learning rate."""
+
+    def __init__(
+        self,
+        settings: LstmSection,
+        train: Sample,
+        validation: Sample,
+        device: torch.device,
+        rate: float,
+        seed: int,
+    ) -> None:
+        self.settings = settings
+        self.train = train
+        self.validation = validation
+        self.device = device
+        self.rate = rate
+        self.shuffle = np.random.default_rng(seed)
+        self.network = Network(train.values.shape[1], settings).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=rate, weight_decay=settings.weight_decay
+        )
+
+    def run(self, history: History) -> Network:
+        """Train until validation loss has not improved for ``patience`` epochs."""
+        best_loss, best_epoch, best_weights = math.inf, 0, self._weights()
+        last_cut = 0
+        for epoch in range(1, self.settings.epochs + 1):
+            began = time.perf_counter()
+            train_loss = self._train_epoch(epoch)
+            loss, auc = self._evaluate(epoch)
+            seconds = time.perf_counter() - began
+            history.add(EpochReport(epoch, train_loss, loss, auc, self.rate, seconds, "lstm"))
+            if loss < best_loss:
+                best_loss, best_epoch, best_weights = loss, epoch, self._weights()
+            if epoch - best_epoch >= self.settings.patience:
+                break
+            if epoch - max(best_epoch, last_cut) > self.settings.lr_patience:
+                last_cut = epoch
+                self._cut_rate()
+        self.network.load_state_dict(best_weights)
+        return self.network
+
+    def _train_epoch(self, epoch: int) -> float:
+        """Return the mean training loss, dropout included."""
+        self.network.train()
+        summed = torch.zeros((), device=self.device)
+        size = self.settings.batch_size
+        order = self.shuffle.permutation(len(self.train))
+        for start in range(0, len(order), size):
+            windows, target = self._batch(self.train, order[start : start + size])
+            loss = nn.functional.binary_cross_entropy_with_logits(self.network(windows), target)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+            self.optimizer.step()
+            summed += loss.detach() * len(target)
+        return _finite(summed.item() / len(order), epoch)
+
+    def _evaluate(self, epoch: int) -> tuple[float, float | None]:
+        """Return loss and AUC on validation."""
+        self.network.eval()
+        logits, summed = [], 0.0
+        with torch.inference_mode():
+            for chosen in _chunks(len(self.validation), EVALUATION_BATCH):
+                windows, target = self._batch(self.validation, chosen)
+                logit = self.network(windows)
+                logits.append(logit.cpu().numpy())
+                summed += nn.functional.binary_cross_entropy_with_logits(
+                    logit, target, reduction="sum"
+                ).item()
+        loss = _finite(summed / len(self.validation), epoch)
+        return loss, area_under_curve(self.validation.label, np.concatenate(logits))
+
+    def _batch(self, sample: Sample, chosen: IntArray) -> tuple[Tensor, Tensor]:
+        """Gather one batch: windows (b, timesteps, k) and targets (b,)."""
+        windows = gather(sample.values, sample.rows[chosen], self.settings.timesteps)
+        target = sample.label[chosen].astype(np.float32)
+        return (
+            torch.from_numpy(windows).to(self.device),
+            torch.from_numpy(target).to(self.device),
+        )
+
+    def _cut_rate(self) -> None:
+        self.rate *= self.settings.lr_factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: w.detach().clone() for name, w in self.network.state_dict().items()}
+
+
+def _chunks(total: int, size: int) -> Iterator[IntArray]:
+    for start in range(0, total, size):
+        yield np.arange(start, min(start + size, total))
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise _DivergedError(epoch)
+    return loss
+
+
+# ── the network as a model of its own ────────────────────────────────────────────────────────────
+
+
+class LstmModel:
+    """The network's own logit as the forecast: the ``lstm`` baseline."""
+
+    def __init__(self, settings: LstmSection) -> None:
+        self.settings = settings
+        self.timesteps = settings.timesteps
+
+    def fit(self, train: Sample, validation: Sample, context: FitContext) -> FittedLstm:
+        """Train on all of ``train``, stop on ``validation``.
+
+        Raises
+        ------
+        UserError
+            A span is empty, one-sided or holds values that are not finite; or training diverged.
+        """
+        check_fit(train, validation, self.timesteps)
+        history = History(context.on_epoch)
+        embedder = train_network(self.settings, train, validation, context, history)
+        return FittedLstm(embedder, tuple(history.reports), context.threads)
+
+
+@dataclass(eq=False)
+class FittedLstm:
+    """A trained network that forecasts by itself."""
+
+    embedder: Embedder
+    training: tuple[EpochReport, ...] = ()
+    threads: int = 0
+
+    kind: ClassVar[str] = "lstm"
+
+    @property
+    def timesteps(self) -> int:
+        """Bars in a window."""
+        return self.embedder.sizes.timesteps
+
+    def predict(self, values: Float32Array, rows: IntArray) -> Prediction:
+        """Forecast ``rows`` (m,) of the table ``values`` (n, k)."""
+        check_windows(values, rows, self.timesteps)
+        _, logit = self.embedder(values, rows, self.threads)
+        return Prediction.of(expit(logit.astype(np.float64)))
+
+    def save(self, folder: Path) -> None:
+        """Write ``lstm.safetensors`` and ``config.json``."""
+        facts = self.embedder.save(folder)
+        write_config(folder, self.kind, PACKAGES, **facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> FittedLstm:
+        """Read what ``save`` wrote."""
+        return cls(Embedder.load(folder, read_config(folder, cls.kind)))

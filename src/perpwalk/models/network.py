@@ -1,0 +1,190 @@
+"""The LSTM itself, and its one way to forecast.
+
+Forecasts are computed in float64 on the CPU and rounded to float32 at the end. In float32 the last
+bits of a matrix product depend on how many rows are computed together and by how many threads; a
+tree that splits on the embedding turns such a bit into another leaf. In float64 these differences
+(about 1e-16) vanish in the rounding, so that one bar alone and a whole year at once agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from perpwalk.config import LstmSection
+from perpwalk.domain import Float32Array, IntArray
+from perpwalk.errors import ConfigError, UsageError
+from perpwalk.models.base import artifact
+
+WEIGHTS_FILE = "lstm.safetensors"
+FORECAST_BATCH = 64  # windows per matrix product: the fastest in float64, measured on AVX-512
+
+
+class Network(nn.Module):
+    """Stacked LSTM, a dense head down to an embedding, one logit for "up".
+
+    The embedding passes through tanh, so that trees see bounded values whatever the weights.
+    """
+
+    def __init__(self, features: int, sizes: LstmSection) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(
+            features,
+            sizes.hidden,
+            num_layers=sizes.layers,
+            batch_first=True,
+            # torch applies it between layers and warns when there is only one.
+            dropout=sizes.dropout if sizes.layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.dense = nn.Linear(sizes.hidden, sizes.dense)
+        self.to_embedding = nn.Linear(sizes.dense, sizes.embedding)
+        self.to_logit = nn.Linear(sizes.embedding, 1)
+
+    def embed(self, windows: Tensor) -> Tensor:
+        """Map windows (b, timesteps, k) to embeddings (b, e) within [-1, 1]."""
+        states, _ = self.lstm(windows)  # (b, timesteps, hidden)
+        last = self.dropout(states[:, -1])  # (b, hidden)
+        return torch.tanh(self.to_embedding(torch.relu(self.dense(last))))
+
+    def logit(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (b, e) to logits (b,)."""
+        return cast("Tensor", self.to_logit(embedding)).squeeze(-1)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Map windows (b, timesteps, k) to logits (b,)."""
+        return self.logit(self.embed(windows))
+
+
+def gather(values: Float32Array, rows: IntArray, timesteps: int) -> Float32Array:
+    """Return the windows (b, timesteps, k) of ``rows`` (b,), oldest step first."""
+    offsets = np.arange(1 - timesteps, 1)
+    windows: Float32Array = values[rows[:, None] + offsets]
+    return windows
+
+
+# ── forecasting ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Embedder:
+    """A trained network, ready to forecast; keeps the float32 weights and a float64 twin."""
+
+    def __init__(self, network: Network, sizes: LstmSection, features: int) -> None:
+        self.sizes = sizes
+        self.features = features
+        self._weights = {
+            name: weight.detach().to("cpu", torch.float32, copy=True).contiguous()
+            for name, weight in network.state_dict().items()
+        }
+        self._exact = Network(features, sizes).double().eval()
+        self._exact.load_state_dict(self._weights)
+
+    def __call__(
+        self, values: Float32Array, rows: IntArray, threads: int = 0
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return embeddings (m, e) and logits (m,) of the decisions ``rows``.
+
+        Windows are gathered and forecast in padded batches of one fixed size, a single row alone.
+        """
+        if values.shape[1] != self.features:
+            raise UsageError(
+                f"the model was fitted on {self.features} features, got {values.shape[1]}"
+            )
+        embedding = np.empty((len(rows), self.sizes.embedding), dtype=np.float32)
+        logit = np.empty(len(rows), dtype=np.float32)
+        size = 1 if len(rows) == 1 else FORECAST_BATCH
+        with threads_limited(threads), torch.inference_mode():
+            for start in range(0, len(rows), size):
+                chosen = rows[start : start + size]
+                padded = np.pad(chosen, (0, size - len(chosen)), mode="edge")
+                windows = gather(values, padded, self.sizes.timesteps).astype(np.float64)
+                exact = self._exact.embed(torch.from_numpy(windows))
+                stop = start + len(chosen)
+                embedding[start:stop] = exact[: len(chosen)].numpy()
+                logit[start:stop] = self._exact.logit(exact)[: len(chosen)].numpy()
+        return embedding, logit
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the weights; return what ``load`` must be told to rebuild the network."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self._weights, folder / WEIGHTS_FILE)
+        shape = ("timesteps", "layers", "hidden", "dropout", "dense", "embedding")
+        return {"features": self.features, "lstm": self.sizes.model_dump(include=set(shape))}
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> Embedder:
+        """Rebuild from the weights in ``folder`` and the facts that ``save`` returned."""
+        file = artifact(folder, WEIGHTS_FILE)
+        try:
+            sizes = LstmSection(**config["lstm"])
+            network = Network(int(config["features"]), sizes)
+            network.load_state_dict(load_file(file))
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise UsageError(f"{file} and its config.json do not fit: {error}") from error
+        return cls(network, sizes, int(config["features"]))
+
+
+# ── device, threads, chance ──────────────────────────────────────────────────────────────────────
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device to train on; ``auto`` takes cuda, then mps, then cpu.
+
+    Raises
+    ------
+    ConfigError
+        The device asked for is not there.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return torch.device(next(name for name, found in there.items() if found))
+    if not there.get(wanted, False):
+        found = ", ".join(name for name, ok in there.items() if ok)
+        raise ConfigError(
+            f"'{wanted}' is not available to torch here (found: {found}); use auto",
+            key="compute.device",
+        )
+    return torch.device(wanted)
+
+
+@contextlib.contextmanager
+def threads_limited(threads: int) -> Iterator[None]:
+    """Let torch use so many threads inside the block; 0 changes nothing."""
+    before = torch.get_num_threads()
+    if threads > 0:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Give the block its own chance; the caller's generators are as before when it ends."""
+    with contextlib.ExitStack() as stack:
+        if device.type == "cuda":
+            stack.enter_context(torch.random.fork_rng(devices=[torch.cuda.current_device()]))
+            stack.enter_context(
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+            )
+            torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            stack.enter_context(torch.random.fork_rng(devices=[0], device_type="mps"))
+            torch.mps.manual_seed(seed)
+        else:
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.default_generator.manual_seed(seed)
+        yield
