@@ -126,12 +126,12 @@ def _prepare(config: Config, market: Market, clock: StageClock, tell: Reporter) 
     with clock.stage("labels"):
         target = labels.make_labels(market.bars, config.label)
     with clock.stage("folds"):
-        timesteps = walkforward.model_timesteps(config)
+        timesteps = models.build_model(config.model).timesteps
         cut = folds.make_folds(
             config.walk_forward,
             close_time=market.bars.close_time,
             interval=market.bars.interval,
-            usable=walkforward.usable_rows(frame, timesteps),
+            usable=folds.usable_rows(frame, timesteps),
             labels=target,
         )
     tell.say(
@@ -252,7 +252,7 @@ def _write_tables(
     book: Ledger,
     table: metrics.MetricsTable,
 ) -> None:
-    fold_table = folds.fold_table(prepared.folds)
+    fold_table = fold_checks.fold_table(prepared.folds)
     fold_table["threshold"] = [result.fitted.threshold for result in results]
     runs.write_csv(place / "folds.csv", fold_table)
     runs.write_csv(place / "training.csv", walkforward.training_table(results))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from perpwalk.labels import purge_bars
 from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample
 from perpwalk.preprocess import Preprocessor
 from perpwalk.signals import FittedFold
@@ -48,16 +49,6 @@ def fold_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] & 0x7FFFFFFF)
 
 
-def usable_rows(
-    features: FeatureFrame, timesteps: int
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return which decisions have a whole window of ``timesteps`` complete feature rows."""
-    complete = np.isfinite(features.values).all(axis=1)
-    run = np.cumsum(complete)
-    before = np.concatenate([np.zeros(timesteps, dtype=run.dtype), run])[: len(run)]
-    return np.asarray(run - before >= timesteps)
-
-
 class WalkForward:
     """Fits and forecasts the folds of one experiment, one after the other.
 
@@ -67,6 +58,7 @@ class WalkForward:
         One row per bar of the market.
     work
         Folder in which finished folds are kept; a fold found there is taken up, not refitted.
+        None keeps nothing: the whole walk is a pure function of its arguments.
     on_epoch
         Called with the fold's number after each epoch.
     """
@@ -77,7 +69,7 @@ class WalkForward:
         features: FeatureFrame,
         labels: LabelFrame,
         *,
-        work: Path,
+        work: Path | None = None,
         on_epoch: EpochCallback | None = None,
     ) -> None:
         self._config = config
@@ -86,37 +78,19 @@ class WalkForward:
         self._work = work
         self._on_epoch = on_epoch
         self._model = models.build_model(config.model)
-
-    @property
-    def timesteps(self) -> int:
-        """How many bars the model looks at for one decision."""
-        return self._model.timesteps
+        interval = features.close_time[1] - features.close_time[0]
+        self._purge = purge_bars(config.label, interval)
 
     def run(self, folds: Sequence[Fold]) -> Iterator[FoldResult]:
         """Yield the result of each fold in order."""
         for fold in folds:
-            kept = self._kept(fold)
-            yield kept if kept is not None else self._fit_and_keep(fold)
+            if self._work is None:
+                yield self._fit(fold)
+                continue
+            folder = self._work / f"fold-{fold.number:03d}"
+            yield self._kept(fold, folder) if folder.is_dir() else _keep(self._fit(fold), folder)
 
     # ── one fold ─────────────────────────────────────────────────────────────────────────────────
-
-    def _fit_and_keep(self, fold: Fold) -> FoldResult:
-        result = self._fit(fold)
-        temporary = self._work / f".fold-{fold.number:03d}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        (temporary / "model").mkdir(parents=True)
-        result.fitted.preprocessor.save(temporary / "model")
-        result.fitted.model.save(temporary / "model")
-        runs.write_json(
-            temporary / "fold.json",
-            {
-                "threshold": result.fitted.threshold,
-                "training": runs.plain([asdict(report) for report in result.training]),
-            },
-        )
-        runs.write_parquet(temporary / "forecast.parquet", _forecast_frame(result.forecast))
-        temporary.rename(self._folder(fold))
-        return result
 
     def _fit(self, fold: Fold) -> FoldResult:
         seed = fold_seed(self._config.seed, fold.number)
@@ -138,7 +112,7 @@ class WalkForward:
             seed=seed,
             device=self._config.compute.device,
             threads=self._config.compute.threads,
-            purge=self._purge_bars,
+            purge=self._purge,
             on_epoch=None
             if callback is None
             else lambda report, number=fold.number: callback(number, report),
@@ -148,10 +122,6 @@ class WalkForward:
             self._sample(past_values, fold.validation.rows),
             context,
         )
-
-    @property
-    def _purge_bars(self) -> int:
-        return self._labels.horizon + (1 if self._config.label.price == "next_open" else 0)
 
     def _sample(self, values: np.ndarray, rows: IntArray) -> Sample:
         labelled = rows[self._labels.label[rows] != UNDEFINED_LABEL]
@@ -178,22 +148,12 @@ class WalkForward:
             embedding=prediction.embedding,
         )
 
-    # ── folds kept on disk ───────────────────────────────────────────────────────────────────────
-
-    def _folder(self, fold: Fold) -> Path:
-        return self._work / f"fold-{fold.number:03d}"
-
-    def _kept(self, fold: Fold) -> FoldResult | None:
-        folder = self._folder(fold)
-        if not folder.is_dir():
-            return None
+    def _kept(self, fold: Fold, folder: Path) -> FoldResult:
         note = json.loads((folder / "fold.json").read_text(encoding="utf-8"))
         frame = pd.read_parquet(folder / "forecast.parquet")
+        model = folder / "model"
         fitted = FittedFold(
-            fold,
-            Preprocessor.load(folder / "model"),
-            models.load_model(folder / "model"),
-            note["threshold"],
+            fold, Preprocessor.load(model), models.load_model(model), note["threshold"]
         )
         forecast = Forecast(
             fold=fold.number,
@@ -204,6 +164,25 @@ class WalkForward:
         )
         training = tuple(EpochReport(**report) for report in note["training"])
         return FoldResult(fitted, forecast, training, resumed=True)
+
+
+def _keep(result: FoldResult, folder: Path) -> FoldResult:
+    """Write a finished fold beside its place and move it there in one step."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / "model").mkdir(parents=True)
+    result.fitted.preprocessor.save(temporary / "model")
+    result.fitted.model.save(temporary / "model")
+    runs.write_json(
+        temporary / "fold.json",
+        {
+            "threshold": result.fitted.threshold,
+            "training": runs.plain([asdict(report) for report in result.training]),
+        },
+    )
+    runs.write_parquet(temporary / "forecast.parquet", _forecast_frame(result.forecast))
+    temporary.rename(folder)
+    return result
 
 
 def _forecast_frame(forecast: Forecast) -> pd.DataFrame:
