@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
 
 import engine
 import perpwalk
@@ -24,11 +23,22 @@ from engine import replay, walkforward
 from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
 from engine.walkforward import FoldResult, WalkForward
-from perpwalk import data, features, folds, labels, metrics, runs, trades
+from perpwalk import (
+    data,
+    features,
+    fold_checks,
+    folds,
+    labels,
+    metrics,
+    models,
+    runs,
+    trades,
+)
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Finding, Fold, LabelFrame, Level, Market
 from perpwalk.ledger import Ledger
 from perpwalk.runs import Run, RunFolder
+from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
 
 
 @dataclass

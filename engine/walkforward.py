@@ -14,21 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from perpwalk.labels import purge_bars
-from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample
-from perpwalk.preprocess import Preprocessor
-from perpwalk.signals import FittedFold
 
 from perpwalk import models, preprocess, runs
 from perpwalk.config import Config
 from perpwalk.domain import (
     UNDEFINED_LABEL,
     FeatureFrame,
+    Float32Array,
     Fold,
     Forecast,
     IntArray,
     LabelFrame,
 )
+from perpwalk.labels import purge_bars
+from perpwalk.models.base import EpochReport, FitContext, Sample
+from perpwalk.preprocess import Preprocessor
+from perpwalk.signals import FittedFold
 from perpwalk.thresholds import choose_threshold
 
 EpochCallback = Callable[[int, EpochReport], None]
@@ -93,47 +94,37 @@ class WalkForward:
     # ── one fold ─────────────────────────────────────────────────────────────────────────────────
 
     def _fit(self, fold: Fold) -> FoldResult:
+        # Nothing after the validation span exists for a fit: it cannot look at the test.
+        end = int(fold.validation.rows[-1]) + 1
+        past_features, past_labels = self._features.until(end), self._labels.until(end)
         seed = fold_seed(self._config.seed, fold.number)
         preprocessor = preprocess.fit_preprocessor(
-            self._features, self._labels, fold.train.rows, self._config.features, seed
+            past_features, past_labels, fold.train.rows, self._config.features, seed
         )
-        model = self._fit_model(fold, preprocessor, seed)
-        threshold = self._threshold(fold, preprocessor, model)
+        past_values = preprocessor.transform(past_features.values)
+        validation = _sample(past_values, fold.validation.rows, past_labels)
+        model = self._model.fit(
+            _sample(past_values, fold.train.rows, past_labels),
+            validation,
+            self._context(fold, seed),
+        )
+        threshold = choose_threshold(
+            model.predict(past_values, validation.rows).p_up,
+            validation.label,
+            self._config.strategy.threshold,
+        )
         fitted = FittedFold(fold, preprocessor, model, threshold)
         return FoldResult(fitted, self._forecast(fitted), model.training)
 
-    def _fit_model(self, fold: Fold, preprocessor: Preprocessor, seed: int) -> FittedModel:
-        # Nothing after the validation span is handed to `fit`: it cannot look at the test.
-        past_values = preprocessor.transform(
-            self._features.values[: int(fold.validation.rows[-1]) + 1]
-        )
-        callback = self._on_epoch
-        context = FitContext(
+    def _context(self, fold: Fold, seed: int) -> FitContext:
+        callback, number = self._on_epoch, fold.number
+        return FitContext(
             seed=seed,
             device=self._config.compute.device,
             threads=self._config.compute.threads,
             purge=self._purge,
-            on_epoch=None
-            if callback is None
-            else lambda report, number=fold.number: callback(number, report),
+            on_epoch=None if callback is None else lambda report: callback(number, report),
         )
-        return self._model.fit(
-            self._sample(past_values, fold.train.rows),
-            self._sample(past_values, fold.validation.rows),
-            context,
-        )
-
-    def _sample(self, values: np.ndarray, rows: IntArray) -> Sample:
-        labelled = rows[self._labels.label[rows] != UNDEFINED_LABEL]
-        return Sample(values, labelled, self._labels.label[labelled])
-
-    def _threshold(self, fold: Fold, preprocessor: Preprocessor, model: FittedModel) -> float:
-        past_values = preprocessor.transform(
-            self._features.values[: int(fold.validation.rows[-1]) + 1]
-        )
-        sample = self._sample(past_values, fold.validation.rows)
-        p_up = model.predict(past_values, sample.rows).p_up
-        return choose_threshold(p_up, sample.label, self._config.strategy.threshold)
 
     def _forecast(self, fitted: FittedFold) -> Forecast:
         rows = fitted.fold.test.rows
@@ -164,6 +155,11 @@ class WalkForward:
         )
         training = tuple(EpochReport(**report) for report in note["training"])
         return FoldResult(fitted, forecast, training, resumed=True)
+
+
+def _sample(values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
+    labelled = rows[labels.label[rows] != UNDEFINED_LABEL]
+    return Sample(values, labelled, labels.label[labelled])
 
 
 def _keep(result: FoldResult, folder: Path) -> FoldResult:

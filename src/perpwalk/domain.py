@@ -361,6 +361,12 @@ class FeatureFrame:
         complete = np.asarray(np.isfinite(self.values).all(axis=1))
         return int(np.argmax(complete)) if complete.any() else len(self.values)
 
+    def until(self, stop: int) -> FeatureFrame:
+        """Return the rows before ``stop`` as views: what exists for a fit that ends there."""
+        return FeatureFrame(
+            self.close_time[:stop], self.names, self.values[:stop], lookback=self.lookback
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class LabelFrame:
@@ -387,6 +393,18 @@ class LabelFrame:
     horizon: int
     ties: int = 0
     across_gap: int = 0
+
+    def until(self, stop: int) -> LabelFrame:
+        """Return the rows before ``stop`` as views; the counts stay those of the whole."""
+        return LabelFrame(
+            close_time=self.close_time[:stop],
+            known_at=self.known_at[:stop],
+            forward_return=self.forward_return[:stop],
+            label=self.label[:stop],
+            horizon=self.horizon,
+            ties=self.ties,
+            across_gap=self.across_gap,
+        )
 
 
 # ── folds ────────────────────────────────────────────────────────────────────────────────────────
