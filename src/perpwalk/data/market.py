@@ -1,0 +1,218 @@
+"""What a configuration names, as one ``Market``: bars, mark, funding, each against the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from perpwalk.config import MarketSection, parse_duration
+from perpwalk.data.bars import read_bars, read_mark
+from perpwalk.data.coverage import apply_missing_funding
+from perpwalk.data.funding import read_funding
+from perpwalk.data.validate import utc
+from perpwalk.domain import (
+    BarFrame,
+    DataSource,
+    Finding,
+    FloatArray,
+    FundingFrame,
+    Level,
+    Market,
+    frozen_array,
+    to_ns,
+)
+from perpwalk.errors import ConfigError, DataError
+from perpwalk.simulate import simulate_market
+
+FAR = 0.2  # mark, funding's mark and trades of one contract part by a few percent on wild days
+
+
+def load_market(section: MarketSection, *, seed: int) -> Market:
+    """Read, check and align the files of ``market:``, or simulate where no ``ohlcv`` is named.
+
+    ``seed`` drives the simulation unless ``market.simulate.seed`` is set.
+
+    Raises
+    ------
+    ConfigError
+        ``market.interval`` is no fixed length, or files are named beside a simulated market.
+    DataError
+        A file is wrong, the files do not belong together, or too little funding is on file.
+    """
+    interval = _interval(section)
+    if section.ohlcv is None:
+        market = _simulated(section, interval, seed)
+    else:
+        market = _from_files(section, section.ohlcv, interval)
+    judged = apply_missing_funding(market, section.missing_funding)
+    return replace(judged, funding=_within(judged.funding, judged.bars))
+
+
+def _interval(section: MarketSection) -> pd.Timedelta:
+    if section.interval.endswith(("bar", "bars")):
+        raise ConfigError(
+            f"'{section.interval}' is no fixed length; write it like '1h'", key="market.interval"
+        )
+    interval = parse_duration(section.interval, pd.Timedelta(0))
+    if interval <= pd.Timedelta(0):
+        raise ConfigError("a bar must last longer than 0", key="market.interval")
+    return interval
+
+
+def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Market:
+    for key in ("funding", "mark"):
+        if getattr(section, key) is not None:
+            raise ConfigError(
+                "a file is named but market.ohlcv is not; name both, or neither to simulate",
+                key=f"market.{key}",
+            )
+    own = section.simulate.seed
+    return simulate_market(
+        section.simulate,
+        symbol=section.symbol,
+        interval=interval,
+        seed=seed if own is None else own,
+    )
+
+
+def _from_files(section: MarketSection, ohlcv: str, interval: pd.Timedelta) -> Market:
+    bars, findings, source = read_bars(
+        ohlcv,
+        symbol=section.symbol,
+        interval=interval,
+        gaps=section.gaps,
+        since=section.since,
+        until=section.until,
+    )
+    market = Market(
+        bars=bars,
+        funding=FundingFrame.empty(section.symbol),
+        findings=findings,
+        sources=(source,),
+    )
+    if section.mark is not None:
+        market = _with_mark(market, section.mark)
+    return market if section.funding is None else _with_funding(market, section.funding)
+
+
+def _joined(market: Market, findings: tuple[Finding, ...], source: DataSource) -> Market:
+    return replace(
+        market,
+        findings=(*market.findings, *findings),
+        sources=(*market.sources, source),
+    )
+
+
+# ── mark ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _with_mark(market: Market, path: str) -> Market:
+    """Read mark candles onto the bars' grid; trade bars stand in where one is missing."""
+    bars = market.bars
+    mark, findings, source = read_mark(
+        path, symbol=bars.symbol, interval=bars.interval, gaps="drop"
+    )
+    places, found = _places(bars, mark)
+    if not found.any():
+        raise DataError(
+            f"no mark bar opens with a bar of {market.sources[0].path}: mark runs from "
+            f"{source.first} to {source.last}, bars from {_first(bars)} to {_last(bars)}",
+            path=path,
+        )
+    _check_belongs(path, mark.close[places[found]], bars.close[found], "mark closes")
+    aligned = _aligned(bars, mark, places, found)
+    kept = tuple(f for f in findings if f.code != "D006")  # its own gaps: judged on the bars' grid
+    return replace(_joined(market, (*kept, *_stand_ins(path, bars, found)), source), mark=aligned)
+
+
+def _places(bars: BarFrame, mark: BarFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return each bar's row in ``mark`` and whether there is one."""
+    wanted, stamps = to_ns(bars.open_time), to_ns(mark.open_time)
+    places = np.minimum(np.searchsorted(stamps, wanted), len(stamps) - 1)
+    return places, stamps[places] == wanted
+
+
+def _aligned(bars: BarFrame, mark: BarFrame, places: np.ndarray, found: np.ndarray) -> BarFrame:
+    def column(name: str) -> FloatArray:
+        chosen = np.where(found, getattr(mark, name)[places], getattr(bars, name))
+        return frozen_array(chosen)
+
+    return replace(
+        bars,
+        open=column("open"),
+        high=column("high"),
+        low=column("low"),
+        close=column("close"),
+        volume=frozen_array(np.zeros(len(bars))),
+        filled=frozen_array(~found, np.bool_),
+    )
+
+
+def _stand_ins(path: str, bars: BarFrame, found: np.ndarray) -> list[Finding]:
+    missing = int((~found).sum())
+    if not missing:
+        return []
+    return [
+        Finding(
+            code="A002",
+            level=Level.WARN if missing > 0.01 * len(bars) else Level.INFO,
+            where=f"mark {path.rsplit('/', maxsplit=1)[-1]}",
+            message=f"{missing:,} of {len(bars):,} bars have no mark bar; trade prices stand in",
+            observed=f"the first at {utc(to_ns(bars.open_time[~found])[0])}",
+        )
+    ]
+
+
+# ── funding ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _with_funding(market: Market, path: str) -> Market:
+    bars = market.bars
+    funding, findings, source = read_funding(path, symbol=bars.symbol)
+    if not len(_within(funding, bars)):
+        raise DataError(
+            f"no settlement falls into the bars' period: funding runs from {source.first} to "
+            f"{source.last}, bars from {_first(bars)} to {_last(bars)}; give the right file",
+            path=path,
+        )
+    marks, closes = _marks_and_closes(funding, bars)
+    _check_belongs(path, marks, closes, "mark prices")
+    return replace(_joined(market, findings, source), funding=funding)
+
+
+def _within(funding: FundingFrame, bars: BarFrame) -> FundingFrame:
+    """Keep settlements in ``(first open, last close]``: each falls into exactly one bar's span."""
+    stamps = to_ns(funding.settle_time)
+    first, last = to_ns(bars.open_time[0]), to_ns(bars.close_time[-1])
+    return funding.rows(*(int(i) for i in np.searchsorted(stamps, [first, last], side="right")))
+
+
+def _marks_and_closes(funding: FundingFrame, bars: BarFrame) -> tuple[FloatArray, FloatArray]:
+    """Return mark prices at settlement and the close of the bar that ended with each."""
+    inside = _within(funding, bars)
+    known = np.isfinite(inside.mark_price)
+    stamps = to_ns(inside.settle_time)[known]
+    at = np.searchsorted(to_ns(bars.close_time), stamps, side="left")
+    return inside.mark_price[known], bars.close[at]
+
+
+def _check_belongs(path: str, marks: FloatArray, closes: FloatArray, what: str) -> None:
+    if not len(marks):
+        return
+    apart = float(np.median(np.abs(marks / closes - 1)))
+    if apart > FAR:
+        raise DataError(
+            f"{what} are {apart:.0%} away from the bars' closes (median; {marks[0]:.6g} against "
+            f"{closes[0]:.6g} at the first): the file belongs to another symbol",
+            path=path,
+        )
+
+
+def _first(bars: BarFrame) -> str:
+    return utc(to_ns(bars.open_time[0]))
+
+
+def _last(bars: BarFrame) -> str:
+    return utc(to_ns(bars.close_time[-1]))

@@ -1,0 +1,338 @@
+"""From bytes to columns: one ``Table`` for CSV, JSON, Parquet and Feather.
+
+Columns are fetched by position and arrive as Arrow arrays, so names that stand twice, or no names
+at all, are no trouble here. Each table knows which row of its file a record came from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+
+from perpwalk.data.files import Content, read_content
+from perpwalk.errors import DataError
+
+Kind = Literal["time", "number", "text"]
+
+_HEAD_BYTES = 65_536
+_COMMENT_LINES = 20
+_DELIMITERS = (",", ";", "\t", "|")
+_ZONED = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)$")
+_NAIVE = re.compile(r"^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?$")
+
+
+@dataclass(frozen=True)
+class Table(ABC):
+    """One file's records, its columns fetched on demand.
+
+    Attributes
+    ----------
+    names
+        Column names as they stand in the file; made-up ones where it has none.
+    has_header
+        False for a file without column names: then meaning goes by position.
+    sample
+        The first record, as text.
+    """
+
+    path: Path
+    file_format: str
+    sha256: str
+    names: tuple[str, ...]
+    has_header: bool
+    sample: tuple[str, ...]
+
+    @abstractmethod
+    def fetch(self, kinds: Mapping[int, Kind]) -> dict[int, Any]:
+        """Return the columns at these positions as Arrow arrays, typed where the text allows."""
+
+    @abstractmethod
+    def row(self, record: int) -> int:
+        """Return the number a user finds record ``record`` by (a line for text, else a record)."""
+
+    def error(
+        self, message: str, *, record: int | None = None, column: int | None = None
+    ) -> DataError:
+        """Return an error that names this file, the row of ``record`` and the column's name."""
+        return DataError(
+            message,
+            path=self.path,
+            row=None if record is None else self.row(int(record)),
+            column=None if column is None else self.names[column],
+        )
+
+
+def open_table(path: Path | str) -> Table:
+    """Open a market data file of any readable format, told by its content.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, is damaged, or holds no records.
+    """
+    content = read_content(path)
+    if content.kind == "csv":
+        return _open_csv(content)
+    if content.kind == "json":
+        return _open_json(content)
+    return _open_arrow(content)
+
+
+# ── text ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _CsvTable(Table):
+    data: bytes
+    start: int  # offset of the first record
+    lines_above: int
+    delimiter: str
+    decimal_point: str
+
+    def fetch(self, kinds: Mapping[int, Kind]) -> dict[int, Any]:
+        try:
+            return self._read({i: self._fast_type(i, kind) for i, kind in kinds.items()})
+        except pa.ArrowInvalid:
+            # Some value is not what the first record promised. Read text instead: converting it
+            # value by value afterwards finds the row, or copes (units or formats that change).
+            pass
+        try:
+            return self._read(dict.fromkeys(kinds, pa.string()))
+        except pa.ArrowInvalid as error:
+            raise self._ragged_line(error) from error
+
+    def row(self, record: int) -> int:
+        lines = (n for n, text in self._lines() if text)
+        return next((n for i, n in enumerate(lines) if i == record), self.lines_above + record + 1)
+
+    def _fast_type(self, position: int, kind: Kind) -> Any:
+        if kind == "number":
+            return pa.float64()
+        value = self.sample[position].strip()
+        if kind == "time" and value.isdigit():
+            return pa.int64()
+        if kind == "time" and _ZONED.match(value):
+            return pa.timestamp("ns", "UTC")
+        if kind == "time" and _NAIVE.match(value):
+            return pa.timestamp("ns")
+        return pa.string()
+
+    def _read(self, types: Mapping[int, Any]) -> dict[int, Any]:
+        named = {str(position): kind for position, kind in types.items()}
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(pa.py_buffer(memoryview(self.data)[self.start :])),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=[str(position) for position in range(len(self.names))]
+            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=self.delimiter),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=named,
+                include_columns=list(named),
+                strings_can_be_null=True,
+                decimal_point=self.decimal_point,
+            ),
+        )
+        return {position: table[str(position)].combine_chunks() for position in types}
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield line number and text of each line below the header."""
+        yield from enumerate(self.data[self.start :].splitlines(), self.lines_above + 1)
+
+    def _ragged_line(self, error: Exception) -> DataError:
+        width = len(self.names)
+        for number, raw in self._lines():
+            text = raw.decode(errors="replace")
+            found = len(_fields(text, self.delimiter)) if text else width
+            if found != width:
+                return DataError(
+                    f"has {found} fields where {width} are expected; "
+                    "is the file cut short or the delimiter mixed?",
+                    path=self.path,
+                    row=number,
+                )
+        return DataError(f"cannot be read as CSV: {_one_line(error)}", path=self.path)
+
+
+def _open_csv(content: Content) -> Table:
+    head = content.data[:_HEAD_BYTES].decode(errors="replace")
+    lines = head.splitlines(keepends=True)
+    delimiter = _sniff_delimiter(content.path, lines)
+    above = _comment_lines(lines, delimiter)
+    names = tuple(_fields(lines[above].lstrip("# "), delimiter))
+    has_header = not _is_record(names)
+    if has_header:
+        above += 1
+        names, extra = _yfinance_header(names, lines[above : above + 2], delimiter)
+        above += extra
+    else:
+        names = tuple(f"column {i + 1}" for i in range(len(names)))
+    below = next((text for text in lines[above:] if text.strip()), None)
+    if below is None:
+        raise DataError(
+            "holds a header and no rows; is the download empty?", path=content.path, row=above
+        )
+    sample = tuple(_fields(below, delimiter))
+    return _CsvTable(
+        path=content.path,
+        file_format=content.file_format,
+        sha256=content.sha256,
+        names=names,
+        has_header=has_header,
+        sample=sample + ("",) * (len(names) - len(sample)),
+        data=content.data,
+        start=_offset(content.data, above),
+        lines_above=above,
+        delimiter=delimiter,
+        decimal_point="," if delimiter == ";" and "," in below else ".",
+    )
+
+
+def _sniff_delimiter(path: Path, lines: list[str]) -> str:
+    """Choose the delimiter that most of the first lines hold most of."""
+    some = [text for text in lines[: _COMMENT_LINES + 10] if text.strip()]
+    best = max(_DELIMITERS, key=lambda d: (sum(d in text for text in some), some[-1].count(d)))
+    if not any(best in text for text in some):
+        raise DataError(
+            "holds no columns: no comma, semicolon, tab or bar separates anything in its first "
+            "lines; is it a CSV file?",
+            path=path,
+        )
+    return best
+
+
+def _comment_lines(lines: list[str], delimiter: str) -> int:
+    """Count lines above the header: blank, starting with #, or a lone address or title.
+
+    A ``#`` line with one name per field of the record right below it is the header itself.
+    """
+    for number, text in enumerate(lines[:_COMMENT_LINES]):
+        below = tuple(_fields(lines[number + 1], delimiter)) if number + 1 < len(lines) else ("",)
+        names_below = _is_record(below) and len(_fields(text, delimiter)) == len(below)
+        if delimiter in text and (not text.startswith("#") or names_below):
+            return number
+    return 0
+
+
+def _is_record(fields: tuple[str, ...]) -> bool:
+    """Tell a first line of data from a header: it starts with a digit and is mostly numbers."""
+    numbers = sum(_is_number(field) for field in fields[1:])
+    return fields[0].strip()[:1].isdigit() and 2 * numbers >= len(fields) - 1
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _yfinance_header(
+    names: tuple[str, ...], below: list[str], delimiter: str
+) -> tuple[tuple[str, ...], int]:
+    """Recognise yfinance's three header lines (Price, Ticker, Date); return names, extra lines."""
+    first = [_fields(text, delimiter)[0] for text in below if text.strip()]
+    if names[0] == "Price" and first[:1] == ["Ticker"] and first[1:] in (["Date"], ["Datetime"]):
+        return (first[1], *names[1:]), 2
+    return names, 0
+
+
+def _offset(data: bytes, lines: int) -> int:
+    """Return where the line after the first ``lines`` lines starts."""
+    return sum(len(text) for text in data[:_HEAD_BYTES].splitlines(keepends=True)[:lines])
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader(io.StringIO(line.rstrip("\r\n")), delimiter=delimiter), [""])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+# ── records in memory: JSON, Parquet, Feather ────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _ArrowTable(Table):
+    columns: Any  # pa.Table
+
+    def fetch(self, kinds: Mapping[int, Kind]) -> dict[int, Any]:
+        return {position: self.columns.column(position).combine_chunks() for position in kinds}
+
+    def row(self, record: int) -> int:
+        return record
+
+
+def _open_arrow(content: Content) -> Table:
+    source = pa.BufferReader(content.data)
+    read = pa.parquet.read_table if content.kind == "parquet" else pa.feather.read_table
+    try:
+        columns = read(source)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"the {content.kind} file is cut short or damaged: {_one_line(error)}",
+            path=content.path,
+        ) from error
+    return _arrow_table(content, columns, has_header=True)
+
+
+def _open_json(content: Content) -> Table:
+    try:
+        records = json.loads(content.data)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"the JSON is cut short or damaged: {_one_line(error)}", path=content.path
+        ) from error
+    if not isinstance(records, list) or not all(isinstance(r, list | dict) for r in records):
+        raise DataError("the JSON is not a list of candles or records", path=content.path)
+    if not records:
+        raise DataError("holds no records", path=content.path)
+    first = records[0]
+    has_header = isinstance(first, dict)
+    keys = list(first) if has_header else list(range(len(first)))
+    for number, record in enumerate(records):
+        if type(record) is not type(first) or (not has_header and len(record) != len(keys)):
+            raise DataError("differs in shape from the first", path=content.path, row=number)
+    cells = [[record.get(key) if has_header else record[key] for record in records] for key in keys]
+    names = [str(key) if has_header else f"column {key + 1}" for key in keys]
+    columns = pa.Table.from_arrays([_json_column(values) for values in cells], names=names)
+    return _arrow_table(content, columns, has_header=has_header)
+
+
+def _json_column(values: list[Any]) -> Any:
+    """Return an Arrow array; numbers and texts side by side become text."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _arrow_table(content: Content, columns: Any, *, has_header: bool) -> Table:
+    if columns.num_rows == 0:
+        raise DataError("holds column names and no records", path=content.path)
+    return _ArrowTable(
+        path=content.path,
+        file_format=content.file_format,
+        sha256=content.sha256,
+        names=tuple(str(name) for name in columns.column_names),
+        has_header=has_header,
+        sample=tuple(_text(column[0].as_py()) for column in columns.columns),
+        columns=columns,
+    )

@@ -1,0 +1,320 @@
+"""What must hold of bars and stamps, checked column-wise; the first breach names its row.
+
+Errors are breaches nothing can be computed on. Oddities that real markets show too (outages, limit
+moves, thin hours) are findings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from perpwalk.data.columns import BarColumns
+from perpwalk.data.convert import Stamps
+from perpwalk.data.tables import Table
+from perpwalk.domain import BoolArray, Finding, FloatArray, IntArray, Level
+
+Order = Literal["ascending", "descending"]
+
+OUTLIER_SDS = 20.0  # robust standard deviations; hourly ETH passes it on a handful of known days
+OUTLIER_MOVE = 0.5
+FROZEN_BARS = 3
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The number columns of a bar file, float64 of shape (n,)."""
+
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+    def take(self, chosen: slice | IntArray) -> Prices:
+        """Return the chosen rows of every column."""
+        return Prices(
+            self.open[chosen],
+            self.high[chosen],
+            self.low[chosen],
+            self.close[chosen],
+            self.volume[chosen],
+        )
+
+
+def utc(ns: int | np.int64) -> str:
+    """Return nanoseconds as a readable UTC time.
+
+    >>> utc(0)
+    '1970-01-01 00:00 UTC'
+    """
+    stamp = pd.Timestamp(int(ns))
+    form = "%Y-%m-%d %H:%M" if stamp == stamp.floor("min") else "%Y-%m-%d %H:%M:%S.%f"
+    return f"{stamp.strftime(form)} UTC"
+
+
+def listed(ns: IntArray) -> str:
+    """Return the first few times, and how many more there are."""
+    shown = ", ".join(utc(value) for value in ns[:LISTED])
+    return f"{shown} and {len(ns) - LISTED} more" if len(ns) > LISTED else shown
+
+
+# ── stamps ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_order(table: Table, position: int, ns: IntArray, records: IntArray) -> Order:
+    """Return the order the rows are in; refuse repeated stamps and shuffled rows.
+
+    ``ns`` is in file order; ``records`` holds each row's record in the file; both shape (n,).
+    """
+    steps = np.diff(ns)
+    if (steps > 0).all():
+        return "ascending"
+    if (steps < 0).all():
+        return "descending"
+    if (steps >= 0).all() or (steps <= 0).all():
+        row = int(np.argmin(steps != 0)) + 1
+        repeats = int((steps == 0).sum())
+        raise table.error(
+            f"{utc(ns[row])} stands twice (also in row {table.row(int(records[row - 1]))}; "
+            f"repeats in all: {repeats:,}); keep one row per time stamp",
+            record=int(records[row]),
+            column=position,
+        )
+    # Shuffled: name the first row that breaks the order most rows follow.
+    forward = (steps > 0).sum() >= (steps < 0).sum()
+    row = int(np.argmax(steps <= 0 if forward else steps >= 0)) + 1
+    raise table.error(
+        f"rows are not sorted by time: {utc(ns[row])} follows {utc(ns[row - 1])}; "
+        "sort the file by its time stamp and look why it was not",
+        record=int(records[row]),
+        column=position,
+    )
+
+
+def stamp_findings(where: str, stamps: Stamps, order: Order) -> list[Finding]:
+    """Say how the stamps were read where that was not obvious from the file."""
+    findings = []
+    if stamps.naive:
+        findings.append(
+            Finding(
+                code="D001",
+                level=Level.INFO,
+                where=where,
+                message="time stamps name no time zone; they are read as UTC",
+                advice="write stamps with Z, or as epoch milliseconds, to be sure",
+            )
+        )
+    if len(stamps.units) > 1:
+        findings.append(
+            Finding(
+                code="D002",
+                level=Level.WARN,
+                where=where,
+                message="time stamps change their unit within the file; each was read by its size",
+                observed=", ".join(stamps.units),
+                expected="one unit throughout",
+            )
+        )
+    if order == "descending":
+        findings.append(
+            Finding(
+                code="D004",
+                level=Level.INFO,
+                where=where,
+                message="the file is in descending order throughout; it was read from its end",
+            )
+        )
+    return findings
+
+
+# ── prices ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_prices(
+    table: Table, columns: BarColumns, prices: Prices, records: IntArray, *, with_volume: bool
+) -> None:
+    """Check ``high >= open, close >= low > 0`` and ``volume >= 0``, all finite.
+
+    ``records`` holds each row's record in the file; shape (n,).
+    """
+    at = _Place(table, records)
+    named = {
+        columns.open: prices.open,
+        columns.high: prices.high,
+        columns.low: prices.low,
+        columns.close: prices.close,
+    }
+    volume = {} if columns.volume is None or not with_volume else {columns.volume: prices.volume}
+    for position, values in (named | volume).items():
+        at.check(position, np.isfinite(values), values, "is empty or not a finite number")
+    for position, values in named.items():
+        at.check(position, values > 0, values, "is not above 0")
+    for position, values in volume.items():
+        at.check(position, values >= 0, values, "is below 0")
+    _check_range(at, columns, prices)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where rows stand in their file."""
+
+    table: Table
+    records: IntArray
+
+    def check(self, position: int, holds: BoolArray, values: FloatArray, complaint: str) -> None:
+        """Raise for the row that stands first in the file among those where ``holds`` is False."""
+        if holds.all():
+            return
+        row = self.first(holds)
+        raise self.table.error(
+            f"{values[row]:.10g} {complaint}", record=int(self.records[row]), column=position
+        )
+
+    def first(self, holds: BoolArray) -> int:
+        """Return the breaching row that stands first in the file."""
+        bad = np.flatnonzero(~holds)
+        return int(bad[np.argmin(self.records[bad])])
+
+
+def _check_range(at: _Place, columns: BarColumns, prices: Prices) -> None:
+    top = np.maximum(prices.open, prices.close)
+    bottom = np.minimum(prices.open, prices.close)
+    for position, values, holds in (
+        (columns.high, prices.high, prices.high >= top),
+        (columns.low, prices.low, prices.low <= bottom),
+    ):
+        if holds.all():
+            continue
+        row = at.first(holds)
+        word, side = ("high", "below") if position == columns.high else ("low", "above")
+        raise at.table.error(
+            f"{word} {values[row]:.10g} is {side} open {prices.open[row]:.10g} or "
+            f"close {prices.close[row]:.10g}; are columns swapped?",
+            record=int(at.records[row]),
+            column=position,
+        )
+
+
+# ── oddities ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def price_findings(
+    where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta, *, with_volume: bool
+) -> list[Finding]:
+    """Return findings on idle, frozen, jumping and half-finished bars; mark bars only freeze."""
+    if not with_volume:
+        return _frozen(where, ns, prices)
+    return [
+        *_outliers(where, ns, prices, interval),
+        *_frozen(where, ns, prices),
+        *_idle(where, ns, prices),
+        *_unfinished(where, ns, prices),
+    ]
+
+
+def _idle(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
+    idle = np.flatnonzero(prices.volume == 0)
+    if not len(idle):
+        return []
+    return [
+        Finding(
+            code="D009",
+            level=Level.WARN,
+            where=where,
+            message=f"bars without volume, in which no market order fills: {len(idle):,}",
+            observed=listed(ns[idle]),
+        )
+    ]
+
+
+def _frozen(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
+    """Find runs of at least ``FROZEN_BARS`` bars with equal open, high, low and close."""
+    same = np.diff(prices.close) == 0
+    if not same.any():
+        return []
+    for values in (prices.open, prices.high, prices.low):
+        same &= np.diff(values) == 0
+    edges = np.diff(np.concatenate(([0], same.view(np.int8), [0])))
+    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    runs = np.flatnonzero(stops - starts + 1 >= FROZEN_BARS)
+    if not len(runs):
+        return []
+    bars = int((stops - starts + 1)[runs].sum())
+    return [
+        Finding(
+            code="D009",
+            level=Level.WARN,
+            where=where,
+            message=f"bars in stretches that repeat one bar: {bars:,} in {len(runs):,}",
+            observed=listed(ns[starts[runs]]),
+            why="an outage, or made-up bars: nothing can be learned from them or filled in them",
+        )
+    ]
+
+
+def _outliers(where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta) -> list[Finding]:
+    if len(ns) < 3:
+        return []
+    moves = np.diff(np.log(prices.close))
+    size = np.abs(moves)
+    robust_sd = 1.4826 * float(np.median(size))
+    limit = min(OUTLIER_SDS * robust_sd, float(np.log1p(OUTLIER_MOVE))) if robust_sd else np.inf
+    adjacent = np.diff(ns) == interval.as_unit("ns").value
+    far = np.flatnonzero((size > limit) & adjacent) + 1
+    if not len(far):
+        return []
+    worst = far[np.argmax(size[far - 1])]
+    return [
+        Finding(
+            code="D010",
+            level=Level.WARN,
+            where=where,
+            message=f"bars that move more than {np.expm1(limit):.1%} close to close: {len(far):,}",
+            observed=f"{listed(ns[far])}; the largest {np.expm1(moves[worst - 1]):+.1%} "
+            f"at {utc(ns[worst])}",
+            why=f"{OUTLIER_SDS:g} robust standard deviations, or {OUTLIER_MOVE:.0%}",
+            advice="real crashes look like this and so do misprints; compare with another source",
+        )
+    ]
+
+
+def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
+    """Find bars that look saved while still forming.
+
+    Inside the file such a bar's close does not meet the next open while its volume is low; on a
+    perpetual the two are a tick apart. The last bar has only its volume to tell.
+    """
+    if len(ns) < 30:
+        return []
+    jump = np.abs(np.log(prices.open[1:] / prices.close[:-1]))
+    typical = float(np.median(np.log(prices.high / prices.low)))
+    suspects = np.flatnonzero((jump > 0.1 * typical) & (prices.volume[:-1] > 0)).tolist()
+    partial = [i for i in suspects if prices.volume[i] < 0.65 * _usual_volume(prices.volume, i)]
+    last = len(ns) - 1
+    if 0 < prices.volume[last] < 0.3 * _usual_volume(prices.volume, last):
+        partial.append(last)
+    if not partial:
+        return []
+    return [
+        Finding(
+            code="D011",
+            level=Level.WARN,
+            where=where,
+            message=f"bars may have been saved while still forming: {len(partial):,}",
+            observed=listed(ns[np.array(partial)]),
+            why="little volume, and inside the file a next open that does not meet the close",
+            advice="fetch these bars again, or end the data before them with market.until",
+        )
+    ]
+
+
+def _usual_volume(volume: FloatArray, record: int) -> float:
+    """Return the median volume of the 24 bars around one, itself left out."""
+    first = max(0, record - 12 if record < len(volume) - 1 else record - 24)
+    around = np.concatenate((volume[first:record], volume[record + 1 : record + 13]))
+    return float(np.median(around))
