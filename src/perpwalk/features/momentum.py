@@ -28,16 +28,10 @@ def _rsi(past: PastBars, period: int) -> FloatArray:
     return index
 
 
-def _macd_line(past: PastBars) -> FloatArray:
-    return talib.MACD(past.close)[0] / past.close
-
-
-def _macd_signal(past: PastBars) -> FloatArray:
-    return talib.MACD(past.close)[1] / past.close
-
-
-def _macd_histogram(past: PastBars) -> FloatArray:
-    return talib.MACD(past.close)[2] / past.close
+def _macd(past: PastBars, output: int) -> FloatArray:
+    """Return MACD(12, 26, 9)'s line (0), signal (1) or histogram (2) as a share of the close."""
+    prices: FloatArray = talib.MACD(past.close, 12, 26, 9)[output]
+    return prices / past.close
 
 
 def _roc(past: PastBars, span: int) -> FloatArray:
@@ -83,9 +77,9 @@ def _trix(past: PastBars) -> FloatArray:
 
 MOMENTUM: list[Feature] = [
     *family("momentum", "rsi_{}", (6, 14, 18), wilder_lookback, _rsi),
-    Feature("macd", "momentum", _MACD_LOOKBACK, _macd_line),
-    Feature("macd_signal", "momentum", _MACD_LOOKBACK, _macd_signal),
-    Feature("macd_histogram", "momentum", _MACD_LOOKBACK, _macd_histogram),
+    Feature("macd", "momentum", _MACD_LOOKBACK, lambda past: _macd(past, 0)),
+    Feature("macd_signal", "momentum", _MACD_LOOKBACK, lambda past: _macd(past, 1)),
+    Feature("macd_histogram", "momentum", _MACD_LOOKBACK, lambda past: _macd(past, 2)),
     *family("momentum", "roc_{}", (5, 10, 20, 60), lambda span: span + 1, _roc),
     Feature("roc_change_6", "momentum", 13, _roc_change),
     Feature("stochastic_k_14", "momentum", 14, _stochastic_k),

@@ -122,4 +122,5 @@ def _observed_interval_hours(settle_ns: IntArray) -> FloatArray:
     """Return, per settlement, the shorter of the last two intervals before it; NaN at the first."""
     hours = np.full(len(settle_ns), np.nan)
     hours[1:] = np.diff(settle_ns) / _HOUR_NS
-    return np.fmin(hours, shift(hours, 1))
+    shorter: FloatArray = np.fmin(hours, shift(hours, 1))
+    return shorter

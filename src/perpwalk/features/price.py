@@ -49,7 +49,7 @@ RETURNS: list[Feature] = [
     *family("returns", "return_{}", (1, 6, 24), lambda span: span + 1, _simple_return),
     *family("returns", "log_return_lag_{}", (1, 2, 3), lambda lag: lag + 2, _lagged_return),
     *family("returns", "scaled_return_{}", (1, 4, 24),
-            lambda span: _VOLATILITY_WINDOW + 1, _scaled_return),
+            lambda _: _VOLATILITY_WINDOW + 1, _scaled_return),
     *family("returns", "up_share_{}", (6, 12, 24), lambda window: window + 1, _up_share),
 ]  # fmt: skip
 
@@ -59,7 +59,8 @@ def _to_sma(past: PastBars, window: int) -> FloatArray:
 
 
 def _to_ema(past: PastBars, span: int) -> FloatArray:
-    return past.close / talib.EMA(past.close, span) - 1
+    average: FloatArray = talib.EMA(past.close, span)
+    return past.close / average - 1
 
 
 def _sma_ratio(past: PastBars, fast: int, slow: int) -> FloatArray:
@@ -79,7 +80,8 @@ def _slope(past: PastBars, window: int) -> FloatArray:
 
 
 def _ema_ratio(past: PastBars) -> FloatArray:
-    return talib.EMA(past.close, 12) / talib.EMA(past.close, 26) - 1
+    quotient: FloatArray = talib.EMA(past.close, 12) / talib.EMA(past.close, 26)
+    return quotient - 1
 
 
 def _adx(past: PastBars) -> FloatArray:
