@@ -1,0 +1,240 @@
+"""The trial ledger: nothing tried is forgotten, nothing torn goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from perpwalk import trials
+from perpwalk.errors import EnvironmentFailedError, UsageError
+from perpwalk.trials import LEDGER_FILE
+from perpwalk.uncertainty import sharpe
+
+
+def begun(results: Path, digest: str = "a", experiment: str = "exp") -> trials.Trial:
+    return trials.begin(results, experiment=experiment, variant="base", digest=digest)
+
+
+def ran(results: Path, digest: str, ratio: float | None, bar_seconds: float = 3600.0) -> None:
+    with begun(results, digest) as trial:
+        trial.finish(verdict="inconclusive", sharpe=ratio, bars=1000, bar_seconds=bar_seconds)
+
+
+def statuses(results: Path) -> list[str]:
+    return [trial.status for trial in trials.read(results).trials]
+
+
+def test_every_way_a_run_can_end_is_recorded(tmp_path: Path) -> None:
+    """Finished, failed, interrupted and abandoned runs all count, and none hides an error."""
+    ran(tmp_path, "a", 0.01)
+    with pytest.raises(RuntimeError, match="boom"), begun(tmp_path, "b"):
+        raise RuntimeError("boom")
+    with pytest.raises(KeyboardInterrupt), begun(tmp_path, "c"):
+        raise KeyboardInterrupt
+    with begun(tmp_path, "d"):
+        pass
+    begun(tmp_path, "e")
+
+    assert ["finished", "failed", "interrupted", "failed", "abandoned"] == statuses(tmp_path)
+    assert 5 == trials.count(tmp_path).n
+    assert () == trials.read(tmp_path).findings
+
+
+def test_a_killed_run_counts_as_abandoned(tmp_path: Path) -> None:
+    """A process that dies without a word leaves its beginning on record."""
+
+    def die() -> None:
+        begun(tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = multiprocessing.get_context("fork").Process(target=die)
+    child.start()
+    child.join()
+
+    assert ["abandoned"] == statuses(tmp_path)
+
+
+def test_the_same_question_twice_is_one_trial(tmp_path: Path) -> None:
+    """Repeating a question draws no new luck; asking another one does."""
+    for digest in ("a", "a", "b"):
+        ran(tmp_path, digest, 0.01)
+    counted = trials.count(tmp_path, prior=10)
+
+    assert (2, 3, 12) == (counted.questions, counted.runs, counted.n)
+    assert "12 trials: 2 distinct questions in 3 runs (3 finished)" in counted.as_text()
+
+
+def test_trials_are_counted_by_experiment_where_asked(tmp_path: Path) -> None:
+    """Another experiment's trials are left out; a negative number of earlier ones is refused."""
+    begun(tmp_path, "a", "one")
+    begun(tmp_path, "b", "two")
+
+    assert 1 == trials.count(tmp_path, experiment="one").n
+    assert 2 == trials.count(tmp_path).n
+    with pytest.raises(UsageError, match="prior-trials"):
+        trials.count(tmp_path, prior=-1)
+
+
+def test_the_first_ledger_of_a_workspace_is_empty(tmp_path: Path) -> None:
+    """No file means no trials, and reading makes none."""
+    assert 0 == trials.count(tmp_path / "new").n
+    assert not (tmp_path / "new").exists()
+
+
+def append_many(results: Path, worker: int) -> None:
+    for number in range(15):
+        ran(results, f"{worker}-{number}", 0.001 * number)
+
+
+def test_concurrent_processes_lose_no_line(tmp_path: Path) -> None:
+    """Four processes that append at once leave every line whole, and each follows its neighbour."""
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=append_many, args=(tmp_path, k)) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    ledger = trials.read(tmp_path)
+
+    assert [0] * 4 == [worker.exitcode for worker in workers]
+    assert 60 == len(ledger.trials)
+    assert {"finished"} == {trial.status for trial in ledger.trials}
+    assert 60 == len({trial.digest for trial in ledger.trials})
+    assert () == ledger.findings
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("ledger")
+    for digest in ("a", "b", "c"):
+        ran(folder, digest, 0.01)
+    return (folder / LEDGER_FILE).read_bytes()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_torn_line_is_reported_kept_and_written_past(
+    tmp_path_factory: pytest.TempPathFactory, written: bytes, data: st.DataObject
+) -> None:
+    """Cut anywhere, the file is read, says so, keeps its bytes, and takes the next line whole."""
+    length = data.draw(st.integers(0, len(written)))
+    results = tmp_path_factory.mktemp("torn")
+    path = results / LEDGER_FILE
+    path.write_bytes(written[:length])
+    whole = written[:length].count(b"\n")
+    torn = length > 0 and written[length - 1 : length] != b"\n"
+    # All but the line end may be there: then nothing of the record is lost.
+    cut = torn and written[length : length + 1] != b"\n"
+
+    before = trials.read(results)
+    begun(results, "new")
+    after = trials.read(results)
+
+    assert cut == any("torn line" in f.message for f in before.findings)
+    assert before.damaged + len(before.trials) == after.damaged + len(after.trials) - 1
+    assert before.damaged + len(before.trials) >= (whole + 1) // 2
+    assert path.read_bytes().startswith(written[:length])
+    assert "new" == after.trials[-1].digest
+    assert cut == any("damaged line" in f.message for f in after.findings)
+
+
+def test_an_edited_or_removed_line_is_reported_and_still_counted(
+    tmp_path: Path, written: bytes
+) -> None:
+    """A changed Sharpe ratio breaks the line's checksum; a removed line breaks the chain."""
+    path = tmp_path / LEDGER_FILE
+    path.write_bytes(written.replace(b'"sharpe":0.01', b'"sharpe":0.00', 1))
+    edited = trials.read(tmp_path)
+    path.write_bytes(b"\n".join(written.split(b"\n")[2:]))
+    removed = trials.read(tmp_path)
+
+    assert [("R001", 2), ("R002", 3)] == codes(edited)
+    assert 3 == len(edited.trials)
+    assert "abandoned" == edited.trials[0].status
+    assert [("R002", 1)] == codes(removed)
+    assert 2 == len(removed.trials)
+
+
+def codes(ledger: trials.TrialLedger) -> list[tuple[str, int]]:
+    return [(f.code, int(f.where.rpartition(" ")[2])) for f in ledger.findings]
+
+
+def test_each_line_is_plain_json(written: bytes) -> None:
+    """Anyone can read the file line by line."""
+    first = json.loads(written.splitlines()[0])
+
+    assert ["event", "id", "time", "experiment"] == list(first)[:4]
+
+
+def test_sharpe_ratios_are_one_per_question_and_per_bar_of_one_length(tmp_path: Path) -> None:
+    """The latest answer of a question counts; other bar lengths scale with the root of time."""
+    ran(tmp_path, "a", 0.5)
+    ran(tmp_path, "a", 0.02)
+    ran(tmp_path, "b", 0.08, bar_seconds=16 * 3600.0)
+    ran(tmp_path, "c", None)
+
+    np.testing.assert_allclose([0.02, 0.02], trials.sharpes(tmp_path))
+
+
+STATS = sharpe.SharpeStats(sharpe=0.05, skew=-0.5, kurtosis=6.0, n=5000)
+
+
+def test_a_lone_undeclared_trial_is_not_deflated(tmp_path: Path) -> None:
+    """It asks for --prior-trials; declared as the first, it equals the probabilistic ratio."""
+    ran(tmp_path, "a", 0.05)
+    alone = trials.deflated(tmp_path, STATS, bar_seconds=3600)
+    declared = trials.deflated(tmp_path, STATS, bar_seconds=3600, prior=0)
+
+    assert alone.probability is None
+    assert "--prior-trials" in str(alone.reason)
+    assert sharpe.probabilistic_sharpe(STATS) == declared.probability == alone.undeflated
+
+
+def test_more_trials_deflate_more(tmp_path: Path) -> None:
+    """The deflated ratio uses the trials' number and variance, as in the paper."""
+    ratios = [0.05, 0.03, -0.02, 0.01]
+    for number, ratio in enumerate(ratios):
+        ran(tmp_path, str(number), ratio)
+    found = trials.deflated(tmp_path, STATS, bar_seconds=3600)
+    more = trials.deflated(tmp_path, STATS, bar_seconds=3600, prior=200)
+
+    assert sharpe.deflated_sharpe(STATS, 4, float(np.var(ratios, ddof=1))) == found.probability
+    assert more.probability is not None
+    assert more.probability < found.probability < sharpe.probabilistic_sharpe(STATS)
+
+
+def test_unseen_trials_are_not_assumed_alike(tmp_path: Path) -> None:
+    """Where ratios are unknown the variance is at least the sampling variance of the ratio."""
+    ran(tmp_path, "a", 0.05)
+    begun(tmp_path, "b")
+    found = trials.deflated(tmp_path, STATS, bar_seconds=3600)
+
+    assert STATS.mertens_error() ** 2 == found.variance
+    assert "1 of 2 ratios known" in found.method
+
+
+def test_an_undefined_ratio_has_no_deflated_one(tmp_path: Path) -> None:
+    """Without variance there is nothing to deflate, and the answer says so."""
+    ran(tmp_path, "a", None)
+    found = trials.deflated(tmp_path, None, bar_seconds=3600, prior=3)
+
+    assert (None, "the Sharpe ratio is undefined") == (found.probability, found.reason)
+
+
+def test_an_unwritable_place_is_the_users_to_mend(tmp_path: Path) -> None:
+    """A results folder that is a file is refused in words; a full disk is the environment's."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="give another --out"):
+        begun(tmp_path / "file")
+    with pytest.raises(EnvironmentFailedError, match="cannot write /dev/full"):
+        trials._append(Path("/dev/full"), {"event": "begun", "id": "0" * 32})
