@@ -165,6 +165,17 @@ def test_an_edited_or_removed_line_is_reported_and_still_counted(
     assert 2 == len(removed.trials)
 
 
+def test_a_line_of_which_nothing_can_be_read_counts_as_a_trial(tmp_path: Path) -> None:
+    """What it was cannot be known; a damaged end of a known trial is no new one."""
+    ran(tmp_path, "a", 0.01)
+    path = tmp_path / LEDGER_FILE
+    first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(first + b"\n" + second[:60] + b"\ngarbage\n")
+    counted = trials.count(tmp_path)
+
+    assert (1, 1, 2) == (counted.questions, counted.damaged, counted.n)
+
+
 def codes(ledger: trials.TrialLedger) -> list[tuple[str, int]]:
     return [(f.code, int(f.where.rpartition(" ")[2])) for f in ledger.findings]
 
