@@ -221,7 +221,7 @@ def _bars(
     score: FloatArray,
     draws: dict[str, np.random.Generator],
 ) -> BarFrame:
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         levels = section.price * np.exp(np.concatenate(([0.0], np.cumsum(moves.returns))))
         high, low = _extremes(levels[:-1], moves, draws)
     if not (np.isfinite(high).all() and (low > 1e-300).all()):

@@ -1,0 +1,304 @@
+"""Real exchange files are read right: rows, first and last, and what is odd about them.
+
+Skipped where the data is missing: ``PERPWALK_DATA``, by default ``../shared/data`` beside the
+repository. Nothing of it is copied into the project.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perpwalk.config import MarketSection
+from perpwalk.data import (
+    funding_coverage,
+    load_market,
+    read_bars,
+    read_funding,
+    read_mark,
+    settlement_intervals,
+)
+from perpwalk.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("PERPWALK_DATA", ROOT.parent / "shared" / "data"))
+HOUR = pd.Timedelta("1h")
+
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"no market data at {DATA}; set PERPWALK_DATA"
+)
+
+
+def here(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"no {name} at {DATA}")
+    return path
+
+
+def codes(findings: tuple) -> set[str]:
+    return {finding.code for finding in findings}
+
+
+ARCHIVE = "raw/binance-archive/ETHUSDT-1h-2024-10"
+API = "raw/binance-api/"
+FREQTRADE = "raw/freqtrade/XRP_USDT_USDT-"
+TRAPS = "traps/"
+
+BARS = [
+    ("predecessor/ETH/ohlcv.csv", "ETHUSDT", "1h", 51_980, "2020-01-01T00", "2025-12-05T19"),
+    ("binance/ETHUSDT-1h-ohlcv.csv.gz", "ETHUSDT", "1h", 56_713, "2019-11-27T07", "2026-05-17T07"),
+    ("binance/BTCUSDT-1h-ohlcv.csv.gz", "BTCUSDT", "1h", 58_623, "2019-09-08T17", "2026-05-17T07"),
+    ("binance/SOLUSDT-1h-ohlcv.csv.gz", "SOLUSDT", "1h", 49_684, "2020-09-14T07", "2026-05-16T10"),
+    ("binance/ETHUSDT-15m-ohlcv.csv.gz",
+     "ETHUSDT", "15min", 102_784, "2023-01-01", "2025-12-06T15:45"),
+    ("bybit/ETHUSDT-1h-ohlcv.csv.gz", "ETHUSDT", "1h", 43_615, "2021-03-15T00", "2026-03-06T06"),
+    (ARCHIVE + ".csv", "ETHUSDT", "1h", 744, "2024-10-01T00", "2024-10-31T23"),
+    (ARCHIVE + ".zip", "ETHUSDT", "1h", 744, "2024-10-01T00", "2024-10-31T23"),
+    (API + "ETHUSDT-1h-klines.csv.gz", "ETHUSDT", "1h", 4_500, "2025-09-13T08", "2026-03-19T19"),
+    (FREQTRADE + "1h-futures.feather", "XRPUSDT", "1h", 100, "2021-11-17T01", "2021-11-21T04"),
+    (FREQTRADE + "1h-futures.json.gz", "XRPUSDT", "1h", 100, "2021-11-17T01", "2021-11-21T04"),
+    ("raw/lean/adausdt_trade-hour.zip", "ADAUSDT", "1h", 24, "2022-12-13T00", "2022-12-13T23"),
+    (TRAPS + "partial-bars-ETHUSDT-1h-ohlcv.csv",
+     "ETHUSDT", "1h", 134, "2026-03-20T00", "2026-03-25T13"),
+]  # fmt: skip
+MARKS = [
+    ("binance/ETHUSDT-1h-mark.csv.gz", "ETHUSDT", "1h", 56_084, "2019-12-23T11", "2026-05-17T06"),
+    ("binance/BTCUSDT-1h-mark.csv.gz", "BTCUSDT", "1h", 56_084, "2019-12-23T11", "2026-05-17T06"),
+    (FREQTRADE + "1h-mark.feather", "XRPUSDT", "1h", 100, "2021-11-15T06", "2021-11-19T09"),
+    (FREQTRADE + "8h-mark.feather", "XRPUSDT", "8h", 91, "2021-11-18T00", "2021-12-18T00"),
+]  # fmt: skip
+FUNDING = [
+    ("predecessor/ETH/funding_rates.csv", "ETHUSDT", 200, "2025-09-29T16", "2025-12-05T00"),
+    ("predecessor/BTC/funding_rates.csv", "BTCUSDT", 200, "2024-10-25T16", "2024-12-31T00"),
+    ("binance/ETHUSDT-8h-funding.csv.gz", "ETHUSDT", 7_089, "2019-11-27T08", "2026-05-17T00"),
+    ("binance/BTCUSDT-8h-funding.csv.gz", "BTCUSDT", 7_414, "2019-09-10T08", "2026-06-16T08"),
+    ("binance/SOLUSDT-8h-funding.csv.gz", "SOLUSDT", 6_258, "2020-09-13T16", "2026-05-06T08"),
+    ("bybit/ETHUSDT-8h-funding.csv.gz", "ETHUSDT", 5_886, "2020-10-21T08", "2026-03-06T00"),
+    (API + "ETHUSDT-funding.csv", "ETHUSDT", 200, "2026-01-12T16", "2026-03-20T00"),
+    (FREQTRADE + "8h-funding_rate.feather", "XRPUSDT", 91, "2021-11-18T00", "2021-12-18T00"),
+    ("raw/lean/adausdt-margin_interest.csv", "ADAUSDT", 1, "2022-12-13T00", "2022-12-13T00"),
+    (TRAPS + "utc-plus-3-ETHUSDT-8h-funding.csv.gz",
+     "ETHUSDT", 4_383, "2020-01-01T03", "2023-12-31T19"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "interval", "rows", "first", "last"), BARS, ids=[row[0] for row in BARS]
+)
+def test_bars_are_read_complete(name, symbol, interval, rows, first, last):
+    """Every bar of the file arrives, from first to last."""
+    bars, _, source = read_bars(here(name), symbol=symbol, interval=pd.Timedelta(interval))
+
+    assert rows == len(bars) == source.rows
+    assert pd.Timestamp(first, tz="UTC") == bars.open_time[0]
+    assert pd.Timestamp(last, tz="UTC") == bars.open_time[-1]
+    assert not bars.filled.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "interval", "rows", "first", "last"), MARKS, ids=[row[0] for row in MARKS]
+)
+def test_mark_bars_are_read_complete(name, symbol, interval, rows, first, last):
+    """Mark candles need no volume column."""
+    mark, _, _ = read_mark(here(name), symbol=symbol, interval=pd.Timedelta(interval))
+
+    assert rows == len(mark)
+    assert pd.Timestamp(first, tz="UTC") == mark.open_time[0]
+    assert pd.Timestamp(last, tz="UTC") == mark.open_time[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "rows", "first", "last"), FUNDING, ids=[row[0] for row in FUNDING]
+)
+def test_funding_is_read_complete(name, symbol, rows, first, last):
+    """Every settlement arrives on its whole hour, freqtrade's and Lean's included."""
+    funding, _, source = read_funding(here(name), symbol=symbol)
+
+    assert rows == len(funding) == source.rows
+    assert pd.Timestamp(first, tz="UTC") == funding.settle_time[0]
+    assert pd.Timestamp(last, tz="UTC") == funding.settle_time[-1]
+    assert not (funding.settle_time.asi8 % HOUR.as_unit("ns").value).any()
+
+
+def test_values_are_those_of_the_file():
+    """The same bars from CSV, zip and pandas agree to the last bit."""
+    one, _, _ = read_bars(here(BARS[6][0]), symbol="ETHUSDT", interval=HOUR)
+    two, _, _ = read_bars(here(BARS[7][0]), symbol="ETHUSDT", interval=HOUR)
+    plain = pd.read_csv(here(BARS[6][0]))
+
+    for name in ("open", "high", "low", "close", "volume"):
+        assert getattr(one, name).tolist() == getattr(two, name).tolist() == plain[name].tolist()
+
+
+@pytest.mark.parametrize("name", ["predecessor/ETH/ohlcv.csv", "bybit/ETHUSDT-1h-ohlcv.csv.gz"])
+def test_no_gap_is_found_where_there_is_none(name):
+    """The README calls these complete."""
+    _, findings, _ = read_bars(here(name), symbol="ETHUSDT", interval=HOUR)
+
+    assert "D006" not in codes(findings)
+
+
+# ── what is odd about them ───────────────────────────────────────────────────────────────────────
+
+
+def test_the_predecessors_zoneless_stamps_are_read_as_utc_with_a_finding():
+    """Its datetime column names no zone."""
+    _, findings, _ = read_bars(here(BARS[0][0]), symbol="ETHUSDT", interval=HOUR)
+
+    assert "D001" in codes(findings)
+
+
+def test_five_missing_days_are_refused_filled_or_left():
+    """120 bars are missing in two gaps of 72 and 48."""
+    path = here("traps/gap-120-bars-XRPUSDT-1h-ohlcv.csv.gz")
+
+    with pytest.raises(DataError, match=r"row 1346: 120 bars are missing in 2 gaps"):
+        read_bars(path, symbol="XRPUSDT", interval=HOUR)
+    filled, _, _ = read_bars(path, symbol="XRPUSDT", interval=HOUR, gaps="fill")
+    left, findings, _ = read_bars(path, symbol="XRPUSDT", interval=HOUR, gaps="drop")
+
+    assert 4224 + 120 == len(filled)
+    assert 120 == filled.filled.sum()
+    assert 4224 == len(left)
+    assert [72, 48] == [int(text.split()[0]) for f in findings if f.code == "D006"
+                        for text in str(f.observed).split("; ")]  # fmt: skip
+
+
+def test_local_settlement_hours_are_warned_of():
+    """03, 11 and 19 without a zone are 00, 08 and 16 three hours further east."""
+    _, findings, _ = read_funding(
+        here("traps/utc-plus-3-ETHUSDT-8h-funding.csv.gz"), symbol="ETHUSDT"
+    )
+
+    [warned] = [f for f in findings if f.code == "D012" and f.level == "warn"]
+    assert "03:00, 11:00, 19:00 UTC" in warned.message
+
+
+def test_bars_saved_while_forming_are_suspected():
+    """Some of the eight half-finished bars do not meet the next open."""
+    _, findings, _ = read_bars(
+        here("traps/partial-bars-ETHUSDT-1h-ohlcv.csv"), symbol="ETHUSDT", interval=HOUR
+    )
+
+    [suspected] = [f for f in findings if f.code == "D011"]
+    assert "2026-03-24 15:00 UTC" in str(suspected.observed)
+
+
+def test_mixed_units_and_duplicates_of_cryptodatadownload_are_refused_until_cut_away():
+    """Milliseconds and seconds stand side by side; the hour both tell is named with its row."""
+    path = here("raw/cryptodatadownload/Binance_ETHUSDT_1h-2021.csv.gz")
+
+    with pytest.raises(DataError, match=r"row 4832, column 'unix': .* repeats in all: 2,649"):
+        read_bars(path, symbol="ETHUSDT", interval=HOUR)
+    bars, findings, _ = read_bars(
+        path, symbol="ETHUSDT", interval=HOUR, since="2020-12-25", gaps="drop"
+    )
+
+    assert {"D002", "D004"} <= codes(findings)
+    assert 3e4 < np.median(bars.volume) < 1e5  # ETH, not dollars
+
+
+def test_sols_short_intervals_are_found():
+    """Every 2 h and 4 h between 2022-11-09 20:00 and 2022-11-18 08:00, every 8 h else."""
+    funding, findings, _ = read_funding(here("binance/SOLUSDT-8h-funding.csv.gz"), symbol="SOLUSDT")
+
+    hours = settlement_intervals(funding.settle_time) // HOUR.as_unit("ns").value
+    short = funding.settle_time[hours < 8]
+
+    assert pd.Timestamp("2022-11-09T20:00Z") == short[0]
+    assert pd.Timestamp("2022-11-18T08:00Z") == short[-1]
+    assert {2, 4, 8} == set(hours)
+    [changes] = [f for f in findings if f.code == "D012"]
+    assert "8 h to 4 h at 2022-11-09 20:00 UTC" in str(changes.observed)
+
+
+@pytest.mark.parametrize(("name", "symbol", "rows"), [row[:3] for row in FUNDING if row[2] > 90])
+@pytest.mark.parametrize("factor", [100, 10_000])
+def test_real_rates_on_another_scale_are_refused(tmp_path, name, symbol, rows, factor):
+    """Whatever the file, its rates in percent or basis points do not pass for fractions."""
+    funding, _, _ = read_funding(here(name), symbol=symbol)
+    pd.DataFrame({"timestamp": funding.settle_time, "rate": funding.rate * factor}).to_csv(
+        tmp_path / "f.csv", index=False
+    )
+
+    with pytest.raises(DataError, match="column 'rate'"):
+        read_funding(tmp_path / "f.csv", symbol=symbol)
+
+
+# ── together ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def section(ohlcv: str, funding: str, **more: object) -> MarketSection:
+    files = {"ohlcv": str(here(ohlcv)), "funding": str(here(funding))}
+    return MarketSection.model_validate({"symbol": "ETHUSDT", **files, **more})
+
+
+def test_the_predecessors_two_files_are_refused_with_their_coverage():
+    """200 records against 51,980 bars: 3.1 %, one API page."""
+    pair = section("predecessor/ETH/ohlcv.csv", "predecessor/ETH/funding_rates.csv")
+
+    with pytest.raises(DataError, match=r"only 3\.1 % of the bars .* one page of an exchange"):
+        load_market(pair, seed=0)
+    market = load_market(pair.model_copy(update={"missing_funding": "drop_features"}), seed=0)
+
+    coverage = funding_coverage(market.bars, market.funding)
+    assert pytest.approx(1600 / 51_980, abs=1e-12) == coverage.share
+    assert 200 == len(market.funding)
+
+
+def test_zero_rates_complete_the_predecessors_funding():
+    """6,297 assumed settlements beside the 200 known make one every 8 h."""
+    market = load_market(
+        section(
+            "predecessor/ETH/ohlcv.csv", "predecessor/ETH/funding_rates.csv", missing_funding="zero"
+        ),
+        seed=0,
+    )
+
+    assert 6_297 == market.funding.assumed.sum()
+    assert {pd.Timedelta("8h")} == set(np.diff(market.funding.settle_time))
+
+
+def test_binances_own_funding_covers_the_predecessors_bars():
+    """Every one of the 51,980 bars."""
+    market = load_market(
+        section("predecessor/ETH/ohlcv.csv", "binance/ETHUSDT-8h-funding.csv.gz"), seed=0
+    )
+
+    assert 1.0 == funding_coverage(market.bars, market.funding).share
+    assert market.funding_features
+
+
+def test_bars_mark_and_funding_of_one_venue_fit():
+    """Mark starts a month after the bars: trade prices stand in, and a finding counts them."""
+    market = load_market(
+        section(
+            "binance/ETHUSDT-1h-ohlcv.csv.gz",
+            "binance/ETHUSDT-8h-funding.csv.gz",
+            mark=str(here("binance/ETHUSDT-1h-mark.csv.gz")),
+        ),
+        seed=0,
+    )
+
+    assert 56_713 == len(market.bars) == len(market.mark)
+    assert 629 == market.mark.filled.sum()
+    [finding] = [f for f in market.findings if f.code == "A002"]
+    assert "warn" == finding.level
+
+
+@pytest.mark.parametrize("kind", ["funding", "mark"])
+def test_bitcoins_files_beside_ether_bars_are_refused(kind):
+    """Their mark prices give them away."""
+    other = {
+        "funding": "binance/BTCUSDT-8h-funding.csv.gz",
+        "mark": "binance/BTCUSDT-1h-mark.csv.gz",
+    }
+    files = {"ohlcv": str(here("predecessor/ETH/ohlcv.csv")), kind: str(here(other[kind]))}
+
+    with pytest.raises(DataError, match="belongs to another symbol"):
+        load_market(MarketSection.model_validate({"symbol": "ETHUSDT", **files}), seed=0)
