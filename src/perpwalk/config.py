@@ -188,7 +188,7 @@ class LstmSection(Section):
     embedding: Count = 32
     epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
-    learning_rate: Positive = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegative = 1e-2
     gradient_clip: Positive = 1.0
     patience: Count = 2
@@ -205,7 +205,7 @@ class XgbSection(Section):
 
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 400
     max_depth: Annotated[int, Field(ge=1, le=32)] = 6
-    learning_rate: Positive = 0.1
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     subsample: Annotated[float, Field(gt=0, le=1)] = 0.8
     colsample: Annotated[float, Field(gt=0, le=1)] = 0.8
     min_leaf_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1

@@ -93,7 +93,7 @@ def train_network(
                 ATTEMPTS,
             )
             continue
-        return Embedder(network, settings, train.values.shape[1])
+        return Embedder(network.state_dict(), settings, train.values.shape[1])
     raise UserError(
         f"training diverged {ATTEMPTS} times, last at a learning rate of {last_rate:g}; "
         "lower model.lstm.learning_rate, or check the scale of the features"

@@ -77,15 +77,18 @@ def gather(values: Float32Array, rows: IntArray, timesteps: int) -> Float32Array
 class Embedder:
     """A trained network, ready to forecast; keeps the float32 weights and a float64 twin."""
 
-    def __init__(self, network: Network, sizes: LstmSection, features: int) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], sizes: LstmSection, features: int) -> None:
         self.sizes = sizes
         self.features = features
         self._weights = {
             name: weight.detach().to("cpu", torch.float32, copy=True).contiguous()
-            for name, weight in network.state_dict().items()
+            for name, weight in weights.items()
         }
-        self._exact = Network(features, sizes).double().eval()
-        self._exact.load_state_dict(self._weights)
+        with torch.device("meta"):  # draws no initial weights, so touches no random state
+            self._exact = Network(features, sizes)
+        exact = {name: weight.double() for name, weight in self._weights.items()}
+        self._exact.load_state_dict(exact, assign=True)
+        self._exact.eval()
 
     def __call__(
         self, values: Float32Array, rows: IntArray, threads: int = 0
@@ -125,11 +128,9 @@ class Embedder:
         file = artifact(folder, WEIGHTS_FILE)
         try:
             sizes = LstmSection(**config["lstm"])
-            network = Network(int(config["features"]), sizes)
-            network.load_state_dict(load_file(file))
+            return cls(load_file(file), sizes, int(config["features"]))
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise UsageError(f"{file} and its config.json do not fit: {error}") from error
-        return cls(network, sizes, int(config["features"]))
 
 
 # ── device, threads, chance ──────────────────────────────────────────────────────────────────────

@@ -1,0 +1,192 @@
+"""How the network is trained: stopping, cutting the rate, diverging, and the devices it knows."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from perpwalk.config import LstmSection
+from perpwalk.errors import ConfigError, UserError
+from perpwalk.models import FitContext, Sample
+from perpwalk.models import lstm as lstm_module
+from perpwalk.models.lstm import LstmModel
+from perpwalk.models.network import Network, choose_device, gather, threads_limited
+
+CPU = FitContext(seed=1, device="cpu", threads=1)
+
+
+def settings(**changes):
+    tiny = {"timesteps": 3, "hidden": 6, "dense": 5, "embedding": 4, "epochs": 8, "batch_size": 32}
+    return LstmSection.model_validate({**tiny, **changes})
+
+
+def noise(rows=300, seed=0):
+    """A span with nothing to learn: the network overfits at once."""
+    chance = np.random.default_rng(seed)
+    values = chance.standard_normal((rows, 2)).astype(np.float32)
+    label = chance.integers(0, 2, rows).astype(np.int8)
+    at = np.arange(2, rows)
+    return Sample(values, at, label[at])
+
+
+def test_a_window_is_gathered_oldest_step_first_and_ends_at_its_row():
+    """
+    Row 4 with three steps is rows 2, 3, 4.
+    """
+    values = np.arange(12, dtype=np.float32).reshape(6, 2)
+
+    windows = gather(values, np.array([4, 2]), timesteps=3)
+
+    assert [[4, 5], [6, 7], [8, 9]] == windows[0].tolist()
+    assert [[0, 1], [2, 3], [4, 5]] == windows[1].tolist()
+
+
+def test_the_architecture_is_the_predecessors():
+    """
+    Two layers of 128, a head of 64, an embedding of 32, one logit.
+    """
+    network = Network(10, LstmSection())
+
+    shapes = {name: tuple(weight.shape) for name, weight in network.named_parameters()}
+
+    assert (2, 128, 0.2) == (
+        network.lstm.num_layers,
+        network.lstm.hidden_size,
+        network.lstm.dropout,
+    )
+    assert (64, 128) == shapes["dense.weight"]
+    assert (32, 64) == shapes["to_embedding.weight"]
+    assert (1, 32) == shapes["to_logit.weight"]
+    assert (5, 32) == network.embed(torch.zeros(5, 20, 10)).shape
+    assert (5,) == network(torch.zeros(5, 20, 10)).shape
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
+    """
+    The model's own validation loss is the lowest of its training, not the last.
+    """
+    train, validation = noise(seed=0), noise(seed=1)
+
+    model = LstmModel(settings(learning_rate=0.05, patience=4)).fit(train, validation, CPU)
+
+    p_up = model.predict(validation.values, validation.rows).p_up
+    loss = -np.mean(np.log(np.where(validation.label == 1, p_up, 1 - p_up)))
+    losses = [report.validation_loss for report in model.training]
+    assert min(losses) < losses[-1]
+    assert min(losses) == pytest.approx(loss, abs=1e-6)
+
+
+def test_training_stops_once_validation_has_not_improved_for_patience_epochs():
+    """
+    No more and no fewer epochs than the best one plus patience.
+    """
+    model = LstmModel(settings(learning_rate=0.05, patience=2, epochs=50)).fit(
+        noise(seed=0), noise(seed=1), CPU
+    )
+
+    losses = [report.validation_loss for report in model.training]
+    assert int(np.argmin(losses)) + 1 + 2 == len(losses)
+    assert list(range(1, len(losses) + 1)) == [report.epoch for report in model.training]
+
+
+@pytest.mark.parametrize("lr_patience", [0, 1])
+def test_the_learning_rate_is_cut_on_a_plateau(lr_patience):
+    """
+    It is halved after more than lr_patience epochs without improvement since the last best or cut.
+    """
+    model = LstmModel(
+        settings(learning_rate=0.05, patience=6, epochs=9, lr_patience=lr_patience)
+    ).fit(noise(seed=0), noise(seed=1), CPU)
+
+    rate, best, waited, expected = 0.05, np.inf, 0, []
+    for report in model.training:
+        expected.append(rate)
+        waited = 0 if report.validation_loss < best else waited + 1
+        best = min(best, report.validation_loss)
+        if waited > lr_patience:
+            rate, waited = rate / 2, 0
+    assert expected == [report.learning_rate for report in model.training]
+    assert expected[-1] < 0.05
+
+
+def test_a_one_sided_validation_has_no_auc():
+    """
+    It is None in the report; the loss is there.
+    """
+    validation = noise(seed=1)
+    one_sided = Sample(validation.values, validation.rows, np.ones(len(validation), np.int8))
+
+    model = LstmModel(settings(epochs=1)).fit(noise(), one_sided, CPU)
+
+    assert model.training[0].validation_auc is None
+    assert model.training[0].validation_loss > 0
+
+
+def test_divergence_at_every_rate_is_an_error():
+    """
+    Three attempts, then a message that says what to lower.
+    """
+    absurd = settings().model_copy(update={"learning_rate": 1e36})
+
+    with pytest.raises(UserError, match=r"diverged 3 times.*model\.lstm\.learning_rate"):
+        LstmModel(absurd).fit(noise(), noise(seed=1), CPU)
+
+
+def test_divergence_is_retried_at_half_the_rate_and_said(monkeypatch, caplog):
+    """
+    The second attempt starts over from epoch 1 at half the learning rate.
+    """
+    failures = iter([True])
+
+    def first_fails(loss, epoch, finite=lstm_module._finite):
+        return finite(float("nan") if next(failures, False) else loss, epoch)
+
+    monkeypatch.setattr(lstm_module, "_finite", first_fails)
+    with caplog.at_level(logging.WARNING, logger="perpwalk"):
+        model = LstmModel(settings(learning_rate=1e-3, epochs=1)).fit(noise(), noise(seed=1), CPU)
+
+    assert [(1, 5e-4)] == [(report.epoch, report.learning_rate) for report in model.training]
+    assert "learning rate 0.001 (attempt 1 of 3)" in caplog.text
+
+
+def test_one_layer_trains_without_dropout_between_layers(recwarn):
+    """
+    There is nothing between the layers of one layer; torch would warn.
+    """
+    LstmModel(settings(layers=1, epochs=1)).fit(noise(), noise(seed=1), CPU)
+
+    assert 0 == len(recwarn)
+
+
+def test_auto_takes_what_is_there():
+    """
+    Without an accelerator it is the CPU.
+    """
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+
+    assert (there if not torch.backends.mps.is_available() else "mps") == choose_device("auto").type
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test misses")
+def test_a_device_that_is_not_there_is_an_error_of_the_configuration():
+    """
+    The message names the key and what was found.
+    """
+    with pytest.raises(ConfigError, match=r"compute\.device.*found: .*cpu"):
+        choose_device("cuda")
+
+
+def test_threads_are_limited_inside_and_restored_after_an_error():
+    """
+    Zero changes nothing.
+    """
+    before = torch.get_num_threads()
+
+    with pytest.raises(ZeroDivisionError), threads_limited(1):
+        assert 1 == torch.get_num_threads()
+        _ = 1 / 0
+    with threads_limited(0):
+        assert before == torch.get_num_threads()
+
+    assert before == torch.get_num_threads()
