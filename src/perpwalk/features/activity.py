@@ -12,6 +12,7 @@ from perpwalk.features.rolling import (
     rolling_mean,
     rolling_sum,
     rolling_zscore,
+    share,
     shift,
 )
 from perpwalk.features.spec import Feature, family
@@ -20,17 +21,9 @@ _WEEK = 168
 _QUIET = 1e-3  # floor of volume over its weekly mean, so that a bar without trades has a logarithm
 
 
-def _share(part: FloatArray, whole: FloatArray, *, none: float) -> FloatArray:
-    """Divide volumes, giving ``none`` where nothing was traded; volumes may be of any unit."""
-    traded = whole > 0
-    divided = part / np.where(traded, whole, 1.0)
-    share: FloatArray = np.where(traded | np.isnan(part + whole), divided + 0.0 * whole, none)
-    return share
-
-
 def _log_relative_volume(past: PastBars) -> FloatArray:
     """Return the log of volume over its weekly mean, floored at a thousandth."""
-    return np.log(_share(past.volume, rolling_mean(past.volume, _WEEK), none=1.0) + _QUIET)
+    return np.log(share(past.volume, rolling_mean(past.volume, _WEEK), none=1.0) + _QUIET)
 
 
 def _log_volume_zscore(past: PastBars, window: int) -> FloatArray:
@@ -40,7 +33,7 @@ def _log_volume_zscore(past: PastBars, window: int) -> FloatArray:
 def _volume_ratio(past: PastBars, fast: int, slow: int) -> FloatArray:
     """Return the log of fast over slow mean volume."""
     means = rolling_mean(past.volume, fast), rolling_mean(past.volume, slow)
-    return np.log(_share(*means, none=1.0) + _QUIET)
+    return np.log(share(*means, none=1.0) + _QUIET)
 
 
 def _obv_change(past: PastBars, window: int) -> FloatArray:
@@ -49,28 +42,25 @@ def _obv_change(past: PastBars, window: int) -> FloatArray:
     The level of on-balance volume depends on where the file starts; its change does not.
     """
     balance = talib.OBV(past.close, past.volume)
-    return _share(balance - shift(balance, window), rolling_sum(past.volume, window), none=0.0)
+    return share(balance - shift(balance, window), rolling_sum(past.volume, window), none=0.0)
 
 
 def _accumulation(past: PastBars) -> FloatArray:
     """Return Chaikin's money flow over a day: volume weighted by where bars closed in range."""
     weight = 2 * _close_location(past) - 1
-    return _share(rolling_sum(weight * past.volume, 24), rolling_sum(past.volume, 24), none=0.0)
+    return share(rolling_sum(weight * past.volume, 24), rolling_sum(past.volume, 24), none=0.0)
 
 
 def _to_vwap(past: PastBars) -> FloatArray:
     """Return the close over the day's volume-weighted typical price, less 1."""
     typical = (past.high + past.low + past.close) / 3
     traded, volume = rolling_sum(typical * past.volume, 24), rolling_sum(past.volume, 24)
-    quotient: FloatArray = np.where(
-        volume > 0, past.close * volume / np.where(traded > 0, traded, 1.0), 1.0
-    )
-    return quotient - 1 + 0.0 * volume
+    return share(past.close * volume, traded, none=1.0) - 1
 
 
 def _signed_volume(past: PastBars) -> FloatArray:
     """Return the last bar's relative volume with the sign of its move."""
-    relative = _share(past.volume, rolling_mean(past.volume, 24), none=0.0)
+    relative = share(past.volume, rolling_mean(past.volume, 24), none=0.0)
     return np.log1p(relative) * np.sign(past.log_return)
 
 

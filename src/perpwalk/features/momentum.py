@@ -13,6 +13,7 @@ from perpwalk.features.rolling import (
     ratio,
     rolling_mean,
     rolling_sum,
+    share,
     shift,
     wilder_lookback,
 )
@@ -64,9 +65,9 @@ def _money_flow(past: PastBars) -> FloatArray:
     typical = (past.high + past.low + past.close) / 3
     money = typical * past.volume
     direction = np.sign(typical - shift(typical, 1))
-    rising = rolling_sum(np.where(np.isnan(direction), np.nan, money * (direction > 0)), 14)
+    rising = rolling_sum(money * np.maximum(direction, 0.0), 14)
     moving = rolling_sum(money * np.abs(direction), 14)
-    return np.where(moving > 0, rising / np.where(moving > 0, moving, 1.0), 0.5) + 0.0 * moving
+    return share(rising, moving, none=0.5)
 
 
 def _trix(past: PastBars) -> FloatArray:

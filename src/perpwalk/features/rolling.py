@@ -116,6 +116,20 @@ def ratio(numerator: FloatArray, denominator: FloatArray, *, flat: float = 0.0) 
     return result
 
 
+def share(part: FloatArray, whole: FloatArray, *, none: float) -> FloatArray:
+    """Divide volumes or money, giving ``none`` where nothing changed hands at all.
+
+    Unlike ``ratio`` it knows no smallest denominator: volumes come in any unit.
+
+    >>> share(np.array([1e-20, 0.0, np.nan]), np.array([2e-20, 0.0, 1.0]), none=0.0)
+    array([0.5, 0. , nan])
+    """
+    nothing = whole == 0
+    divided = part / np.where(nothing, 1.0, whole)
+    result: FloatArray = np.where(nothing & ~np.isnan(part), none, divided)
+    return result
+
+
 def forget_bars(decay: float) -> int:
     """Return how many bars a recursive average with this per-bar ``decay`` needs to forget.
 
