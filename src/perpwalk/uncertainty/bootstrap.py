@@ -1,13 +1,14 @@
 """The stationary bootstrap: intervals for numbers whose rows depend on their neighbours.
 
 Politis & Romano 1994: resample blocks of geometric length in time order, around the end to the
-start. Block length: automatic (Politis & White 2004, corrected 2009, from ``arch``), at least twice
-the label horizon, at most a tenth of the rows.
+start. Block length: automatic (Politis & White 2004, corrected 2009), at least
+twice the label horizon, at most a tenth of the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from perpwalk.domain import Finding, FloatArray, IntArray, Level
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
+from perpwalk.uncertainty.overlap import autocovariances
 
 CHUNK_VALUES = 4_000_000  # resampled rows held at a time: 32 MB of indices
 FEW_BLOCKS = 10
@@ -39,7 +41,7 @@ def choose_block(influence: FloatArray, horizon: int, where: str = "bootstrap") 
     """
     n = len(influence)
     least = 2.0 * horizon
-    automatic = _automatic_length(influence)
+    automatic = automatic_block_length(influence)
     cap = n / FEW_BLOCKS
     length = least if automatic is None else max(least, min(automatic, cap))
     findings: list[Finding] = []
@@ -50,14 +52,43 @@ def choose_block(influence: FloatArray, horizon: int, where: str = "bootstrap") 
     return Block(min(max(1.0, length), float(max(n, 1))), automatic, tuple(findings))
 
 
-def _automatic_length(influence: FloatArray) -> float | None:
-    """Return arch's stationary-bootstrap block length; None where the series is too short or flat."""
-    if len(influence) < 20 or np.ptp(influence) == 0:
-        return None
-    from arch.bootstrap import optimal_block_length
+def automatic_block_length(values: FloatArray) -> float | None:
+    """Return the block length that Politis & White 2004 (corrected 2009) choose; None if flat.
 
-    found = float(optimal_block_length(influence)["stationary"].iloc[0])
-    return found if np.isfinite(found) else None
+    Written here because its loop of threaded dot products stalls on a busy machine; held against
+    ``arch.bootstrap.optimal_block_length`` in the tests.
+    """
+    n = len(values)
+    if n < 20 or np.ptp(values) == 0:
+        return None
+    least = max(5, int(np.log10(n)))
+    most = math.ceil(math.sqrt(n)) + least
+    if most >= n:
+        return None
+    gamma = autocovariances(values, most)
+    reach = _last_significant_lag(values, gamma, least)
+    bandwidth = min(2 * max(reach, 1), most) if reach is not None else most
+    lags = np.arange(1, bandwidth + 1)
+    flat_top = np.minimum(1.0, 2 * (1 - lags / bandwidth))
+    slope = float(np.sum(2 * flat_top * lags * gamma[lags]))
+    spectrum = float(gamma[0] + np.sum(2 * flat_top * gamma[lags]))
+    if spectrum == 0:
+        return None
+    length = ((slope / spectrum) ** 2) ** (1 / 3) * n ** (1 / 3)
+    return float(min(length, math.ceil(min(3 * math.sqrt(n), n / 3))))
+
+
+def _last_significant_lag(values: FloatArray, gamma: FloatArray, least: int) -> int | None:
+    """Return the lag after which ``least`` autocorrelations in a row are insignificant."""
+    n = len(values)
+    squares = np.cumsum((values - values.mean()) ** 2)
+    lags = np.arange(len(gamma))
+    later = squares[-1] - squares[lags]  # of all but the first lag + 1 values
+    earlier = squares[n - 2 - lags]  # of all but the last lag + 1
+    correlation = np.abs(gamma) * n / np.sqrt(later * earlier)
+    small = correlation < 2 * math.sqrt(math.log10(n) / n)
+    in_a_row = np.convolve(small[:-1], np.ones(least), mode="valid") == least
+    return int(np.argmax(in_a_row)) if in_a_row.any() else None
 
 
 def _capped(where: str, automatic: float, used: float) -> Finding:
@@ -86,68 +117,105 @@ def _too_few_blocks(where: str, n: int, length: float) -> Finding:
     )
 
 
-def stationary_indices(n: int, block: float, resamples: int, rng: np.random.Generator) -> IntArray:
-    """Return row numbers of ``resamples`` stationary-bootstrap samples; shape (resamples, n).
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Some stationary-bootstrap resamples of ``n`` rows, kept as their blocks.
 
-    Each row starts a new block with probability ``1 / block``, else follows its neighbour.
+    Block ``i`` runs from row ``starts[i]`` over ``lengths[i]`` rows, around the end to the start;
+    resample ``j`` consists of the blocks from ``first[j]`` on, and has ``n`` rows in all. A mean is
+    then a sum over blocks of differences of one prefix sum, without touching single rows.
     """
-    position = np.arange(n)
-    begins = rng.random((resamples, n)) < 1 / block
-    begins[:, 0] = True
-    starts = rng.integers(0, n, size=(resamples, n))
-    last = np.maximum.accumulate(np.where(begins, position, 0), axis=1)
-    indices: IntArray = np.take_along_axis(starts, last, axis=1) + (position - last)
-    indices %= n
-    return indices
+
+    n: int
+    starts: IntArray
+    lengths: IntArray
+    first: IntArray
+
+    def rows(self) -> IntArray:
+        """Return the row numbers, shape (resamples, n)."""
+        begins = np.cumsum(self.lengths) - self.lengths
+        offset = np.repeat(self.starts - begins, self.lengths)
+        rows: IntArray = np.arange(len(offset)) + offset
+        rows[rows >= self.n] -= self.n
+        return rows.reshape(len(self.first), self.n)
+
+    def means(self, values: FloatArray) -> FloatArray:
+        """Return the mean of ``values`` (shape (n,)) in each resample."""
+        # Centred, so that the prefix sums stay small and lose no digits to each other.
+        level = float(values.mean())
+        prefix = np.concatenate([[0.0], np.cumsum(np.tile(values - level, 2))])
+        blocks = prefix[self.starts + self.lengths] - prefix[self.starts]
+        means: FloatArray = np.add.reduceat(blocks, self.first) / self.n + level
+        return means
 
 
-def _chunks(n: int, block: float, resamples: int, seed: int) -> Iterator[IntArray]:
-    rng = np.random.default_rng(seed)
-    at_once = max(1, CHUNK_VALUES // max(n, 1))
-    for start in range(0, resamples, at_once):
-        yield stationary_indices(n, block, min(at_once, resamples - start), rng)
+Statistic = Callable[[Draws], FloatArray]
+
+
+def draw(n: int, block: float, resamples: int, rng: np.random.Generator) -> Draws:
+    """Return resamples of ``n`` rows in blocks of geometric length with mean ``block``."""
+    total = n * resamples
+    edges = _block_edges(total, 1 / block, rng)
+    # A resample begins a block of its own; where one begins there anyway, the first has no length.
+    own = np.arange(resamples) * n
+    before = np.searchsorted(edges, own)
+    begins = np.insert(edges, before, own)
+    return Draws(
+        n=n,
+        starts=rng.integers(0, n, size=len(begins)),
+        lengths=np.diff(begins, append=total),
+        first=before + np.arange(resamples),
+    )
+
+
+def _block_edges(total: int, chance: float, rng: np.random.Generator) -> IntArray:
+    """Return where blocks of geometric length begin, before ``total``."""
+    parts: list[IntArray] = []
+    reached = 0
+    while reached < total:
+        count = int((total - reached) * chance * 1.05) + 16
+        parts.append(reached + np.cumsum(rng.geometric(chance, size=count)))
+        reached = int(parts[-1][-1])
+    edges = np.concatenate(parts)
+    return edges[edges < total]
 
 
 def bootstrap(
-    statistic: Callable[[IntArray], FloatArray],
-    n: int,
-    block: float,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
+    statistics: Sequence[Statistic], n: int, block: float, *, resamples: int = 2000, seed: int = 0
 ) -> FloatArray:
-    """Return ``statistic`` of each resample; shape (resamples,), NaN where it is undefined.
+    """Return each statistic of the same resamples; shape (statistics, resamples), NaN undefined.
 
-    ``statistic`` takes row numbers of shape (k, n) and returns k values. The draws depend on
-    ``n``, ``block`` and ``seed`` alone, so two statistics see the same resamples.
+    The draws depend on ``n``, ``block``, ``resamples`` and ``seed`` alone.
     """
-    return np.concatenate([statistic(rows) for rows in _chunks(n, block, resamples, seed)])
+    rng = np.random.default_rng(seed)
+    at_once = max(1, CHUNK_VALUES // max(n, 1))
+    parts = []
+    for done in range(0, resamples, at_once):
+        draws = draw(n, block, min(at_once, resamples - done), rng)
+        parts.append([statistic(draws) for statistic in statistics])
+    return np.concatenate([np.array(part) for part in parts], axis=1)
 
 
-def mean_of(values: FloatArray) -> Callable[[IntArray], FloatArray]:
+def mean_of(values: FloatArray) -> Statistic:
     """Return the statistic "mean of these values"."""
-
-    def statistic(rows: IntArray) -> FloatArray:
-        means: FloatArray = values[rows].mean(axis=1)
-        return means
-
-    return statistic
+    return lambda draws: draws.means(values)
 
 
-def sharpe_of(returns: FloatArray) -> Callable[[IntArray], FloatArray]:
+def sharpe_of(returns: FloatArray) -> Statistic:
     """Return the statistic "mean over standard deviation", NaN where nothing varies."""
+    squares = (returns - returns.mean()) ** 2
 
-    def statistic(rows: IntArray) -> FloatArray:
-        drawn = returns[rows]
-        deviation = drawn.std(axis=1, ddof=1)
-        safe = np.where(deviation > 0, deviation, np.nan)
-        ratio: FloatArray = drawn.mean(axis=1) / safe
+    def statistic(draws: Draws) -> FloatArray:
+        mean = draws.means(returns)
+        variance = draws.means(squares) - (mean - returns.mean()) ** 2
+        variance *= len(returns) / max(len(returns) - 1, 1)
+        ratio: FloatArray = mean / np.sqrt(np.where(variance > 0, variance, np.nan))
         return ratio
 
     return statistic
 
 
-def auc_of(label: npt.ArrayLike, score: npt.ArrayLike) -> Callable[[IntArray], FloatArray]:
+def auc_of(label: npt.ArrayLike, score: npt.ArrayLike) -> Statistic:
     """Return the statistic "AUC", NaN where a resample has one class.
 
     Rows are sorted by score once; a resample is then only a count per row, so its AUC is one pass
@@ -161,9 +229,9 @@ def auc_of(label: npt.ArrayLike, score: npt.ArrayLike) -> Callable[[IntArray], F
     ranked = values[order]
     ties = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
 
-    def statistic(rows: IntArray) -> FloatArray:
-        k, n = len(rows), len(order)
-        flat = place[rows] + (np.arange(k) * n)[:, None]
+    def statistic(draws: Draws) -> FloatArray:
+        k, n = len(draws.first), draws.n
+        flat = place[draws.rows()] + (np.arange(k) * n)[:, None]
         counts = np.bincount(flat.ravel(), minlength=k * n).reshape(k, n).astype(np.float64)
         ups = np.add.reduceat(np.where(is_up, counts, 0.0), ties, axis=1)
         downs = np.add.reduceat(np.where(is_up, 0.0, counts), ties, axis=1)
@@ -175,53 +243,82 @@ def auc_of(label: npt.ArrayLike, score: npt.ArrayLike) -> Callable[[IntArray], F
     return statistic
 
 
-def bootstrap_estimate(
-    value: float,
-    statistic: Callable[[IntArray], FloatArray],
-    influence: FloatArray,
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A number to put an interval around.
+
+    ``influence`` is each row's pull on it, shape (n,): it sets the block length. ``name`` is what
+    findings call it.
+    """
+
+    name: str
+    value: float
+    statistic: Statistic
+    influence: FloatArray
+
+    @classmethod
+    def mean(cls, name: str, values: FloatArray) -> Target:
+        """Return the mean of ``values`` as a target."""
+        return cls(name, float(values.mean()), mean_of(values), values)
+
+
+def bootstrap_estimates(
+    targets: Sequence[Target],
     *,
     horizon: int,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-    where: str = "bootstrap",
-) -> tuple[Estimate, tuple[Finding, ...]]:
-    """Return ``value`` with its percentile interval, widened by Student's t below 200 blocks.
+) -> tuple[tuple[Estimate, ...], tuple[Finding, ...]]:
+    """Return each target with its percentile interval, widened by Student's t below 200 blocks.
 
-    Parameters
-    ----------
-    influence
-        Per-row pull on the statistic, shape (n,); sets the block length.
-    where
-        What the estimate is called in findings.
+    All targets share the rows, the resamples and the longest block that one of them asks for.
 
     Returns
     -------
-    Estimate
-        Bounds are None where fewer than ten blocks fit.
+    tuple of Estimate
+        Bounds are None where fewer than ten blocks fit or no resample defines the statistic.
     tuple of Finding
         U001, U002, U004.
     """
-    n = len(influence)
-    block = choose_block(influence, horizon, where)
-    method = f"stationary bootstrap, mean block {block.length:.1f} rows, {resamples} resamples"
-    if any(f.level is Level.ERROR for f in block.findings):
-        reason = block.findings[-1].message
-        return Estimate(value=value, level=confidence, n=n, reason=reason), block.findings
-    drawn = bootstrap(statistic, n, block.length, resamples=resamples, seed=seed)
+    n = len(targets[0].influence)
+    blocks = [choose_block(target.influence, horizon, target.name) for target in targets]
+    findings = [finding for block in blocks for finding in block.findings]
+    hopeless = [f for f in findings if f.level is Level.ERROR]
+    if hopeless:
+        bare = [
+            Estimate(value=t.value, level=confidence, n=n, reason=hopeless[0].message)
+            for t in targets
+        ]
+        return tuple(bare), tuple(findings)
+    length = max(block.length for block in blocks)
+    drawn = bootstrap([t.statistic for t in targets], n, length, resamples=resamples, seed=seed)
+    estimates = []
+    for target, values in zip(targets, drawn, strict=True):
+        estimates.append(_estimate(target, values, length, confidence, seed))
+        findings += _degenerate(target.name, values)
+    return tuple(estimates), tuple(findings)
+
+
+def _estimate(
+    target: Target, drawn: FloatArray, block: float, confidence: float, seed: int
+) -> Estimate:
+    n = len(target.influence)
     usable = drawn[np.isfinite(drawn)]
-    findings = block.findings + _degenerate(where, len(drawn) - len(usable), len(drawn))
     if len(usable) == 0:
         reason = "the statistic is undefined in every resample"
-        return Estimate(value=value, level=confidence, n=n, reason=reason), findings
-    low, high = _percentiles(value, usable, confidence, n / block.length)
-    return (
-        Estimate(
-            value=value, low=low, high=high, level=confidence, method=method, n=n,
-            block=block.length, seed=seed,
-        ),
-        findings,
-    )  # fmt: skip
+        return Estimate(value=target.value, level=confidence, n=n, reason=reason)
+    low, high = _percentiles(target.value, usable, confidence, n / block)
+    return Estimate(
+        value=target.value,
+        low=low,
+        high=high,
+        level=confidence,
+        method=f"stationary bootstrap, mean block {block:.1f} rows, {len(drawn)} resamples",
+        n=n,
+        block=block,
+        seed=seed,
+    )
 
 
 def _percentiles(
@@ -237,8 +334,9 @@ def _percentiles(
     return value + (low - value) * wider, value + (high - value) * wider
 
 
-def _degenerate(where: str, undefined: int, drawn: int) -> tuple[Finding, ...]:
-    if undefined <= DEGENERATE_SHARE * drawn:
+def _degenerate(where: str, drawn: FloatArray) -> tuple[Finding, ...]:
+    undefined = int((~np.isfinite(drawn)).sum())
+    if undefined <= DEGENERATE_SHARE * len(drawn):
         return ()
     return (
         Finding(
@@ -246,7 +344,7 @@ def _degenerate(where: str, undefined: int, drawn: int) -> tuple[Finding, ...]:
             level=Level.ERROR,
             where=where,
             message="more than 1 % of the resamples leave the statistic undefined",
-            observed=f"{undefined:,} of {drawn:,}",
+            observed=f"{undefined:,} of {len(drawn):,}",
             expected="at most 1 %",
             why="the interval would describe only the resamples that happened to work",
             advice="use a longer test period with both classes in it",
@@ -260,8 +358,7 @@ def stationary_variance_of_mean(values: FloatArray, block: float) -> float:
     Lets a test hold the random engine against a closed form.
     """
     n, p = len(values), 1 / block
-    centred = values - values.mean()
     lags = np.arange(n)
-    gamma = np.array([centred[k:] @ centred[: n - k] / n for k in range(n)])
+    gamma = autocovariances(values, n - 1)
     weight = (1 - lags / n) * (1 - p) ** lags + (lags / n) * (1 - p) ** (n - lags)
     return float(gamma[0] + 2 * weight[1:] @ gamma[1:]) / n

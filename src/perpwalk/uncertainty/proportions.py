@@ -52,12 +52,12 @@ def sidak_level(alpha: float, tests: int) -> float:
     >>> round(sidak_level(0.05, 12), 6)
     0.004265
     """
-    return 1 - (1 - alpha) ** (1 / tests)
+    return float(1 - (1 - alpha) ** (1 / tests))
 
 
 def any_false_alarm(alpha: float, tests: int) -> float:
     """Return the chance that at least one of independent true nulls is rejected at ``alpha``."""
-    return 1 - (1 - alpha) ** tests
+    return float(1 - (1 - alpha) ** tests)
 
 
 def permutation_p(exceeding: int, permutations: int) -> float:

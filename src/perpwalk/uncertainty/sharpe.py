@@ -29,21 +29,21 @@ class SharpeStats:
     n: int
 
     def lo_error(self) -> float:
-        """Standard error for independent Gaussian returns (Lo 2002)."""
+        """Return the standard error for independent Gaussian returns (Lo 2002)."""
         return math.sqrt((1 + self.sharpe**2 / 2) / self.n)
 
     def mertens_error(self) -> float:
-        """Standard error that knows skew and fat tails (Mertens 2002, Opdyke 2007)."""
+        """Return the error that knows skew and fat tails (Mertens 2002, Opdyke 2007)."""
         return math.sqrt(_shape(self.sharpe, self.skew, self.kurtosis) / (self.n - 1))
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Two-sided interval from the Mertens error, per period."""
+        """Return the two-sided interval from the Mertens error, per period."""
         half = two_sided_z(confidence) * self.mertens_error()
         return Interval(self.sharpe - half, self.sharpe + half)
 
 
 def sharpe_stats(returns: FloatArray) -> SharpeStats | None:
-    """Return the ratio ``mean / sd`` (ddof 1) and moments; None below 3 rows or without variance."""
+    """Return ``mean / sd`` (ddof 1) and moments; None below 3 rows or without variance."""
     n = len(returns)
     if n < 3:
         return None
@@ -60,14 +60,17 @@ def _shape(sharpe: float, skew: float, kurtosis: float) -> float:
 
 
 def probabilistic_sharpe(stats: SharpeStats, benchmark: float = 0.0) -> float:
-    """Return the chance that the true ratio exceeds ``benchmark`` (Bailey & López de Prado 2012)."""
+    """Return the chance that the true ratio exceeds ``benchmark``.
+
+    Bailey & López de Prado 2012.
+    """
     return STANDARD_NORMAL.cdf((stats.sharpe - benchmark) / stats.mertens_error())
 
 
 def minimum_track_record(
     stats: SharpeStats, benchmark: float = 0.0, confidence: float = 0.95
 ) -> float | None:
-    """Return the periods needed to say that the ratio exceeds ``benchmark``; None if it does not."""
+    """Return the periods needed to call the ratio above ``benchmark``; None if it is not."""
     if stats.sharpe <= benchmark:
         return None
     z = STANDARD_NORMAL.inv_cdf(confidence)
