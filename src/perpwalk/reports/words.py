@@ -1,0 +1,74 @@
+"""Numbers in words: one place for how a figure is shown, an undefined one included."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+UNDEFINED = "—"
+
+
+def known(value: object) -> bool:
+    """Return whether ``value`` is a number (neither None, NaN nor NA)."""
+    return not (value is None or pd.isna(value))  # type: ignore[call-overload]
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """Return a plain number, a dash where it is undefined.
+
+    >>> decimal(0.5423), decimal(None)
+    ('0.542', '—')
+    """
+    return f"{value:.{digits}f}" if known(value) else UNDEFINED
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a fraction in percent.
+
+    >>> percent(-0.1234)
+    '-12.3 %'
+    """
+    if value is None or not known(value):
+        return UNDEFINED
+    return f"{100 * value:.{digits}f} %" if abs(value) < 100 else f"{value:.1e}"
+
+
+def money(value: float | None) -> str:
+    """Return an amount with thousands separated; a negative zero is a zero.
+
+    >>> money(-1234.5)
+    '-1,234.50'
+    """
+    return f"{value + 0.0:,.2f}" if value is not None and known(value) else UNDEFINED
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separated."""
+    return f"{int(value):,}" if value is not None and known(value) else UNDEFINED
+
+
+def basis_points(value: float | None, digits: int = 2) -> str:
+    """Return a fraction in basis points.
+
+    >>> basis_points(0.0005)
+    '5.00 bp'
+    """
+    return f"{1e4 * value:.{digits}f} bp" if value is not None and known(value) else UNDEFINED
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Return an interval, empty where it is undefined.
+
+    >>> interval(0.51, 0.5432)
+    '0.510–0.543'
+    """
+    if not known(low) or not known(high):
+        return ""
+    between = " to " if low is not None and low < 0 else "–"
+    return f"{low:.{digits}f}{between}{high:.{digits}f}"
+
+
+def stamp(value: object) -> str:
+    """Return a UTC stamp to the minute, a dash where there is none."""
+    if not known(value):
+        return UNDEFINED
+    return f"{pd.Timestamp(value):%Y-%m-%d %H:%M}"  # type: ignore[arg-type]
