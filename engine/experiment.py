@@ -5,11 +5,12 @@ load → features → labels → folds → (fit, forecast) per fold → replay �
 
 from __future__ import annotations
 
+import functools
 import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +32,11 @@ from perpwalk import (
     labels,
     metrics,
     models,
+    reports,
     runs,
     trades,
 )
+from perpwalk.audit import judge as audit
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Finding, Fold, LabelFrame, Level, Market
 from perpwalk.ledger import Ledger
@@ -73,6 +76,9 @@ class Prepared:
     features: FeatureFrame
     labels: LabelFrame
     folds: tuple[Fold, ...]
+    purge: int
+    strategy: type
+    strategy_params: Mapping[str, Any]
 
 
 def run_experiment(
@@ -129,6 +135,9 @@ def run_experiment(
 
 
 def _prepare(config: Config, market: Market, clock: StageClock, tell: Reporter) -> Prepared:
+    # A wrong strategy or model is said before hours of training, not after.
+    strategy, params = load_strategy(config.strategy.name, config.strategy.params)
+    timesteps = models.build_model(config.model).timesteps
     with clock.stage("features"):
         tell.stage("features")
         feature_set = features.feature_set(config.features, funding=market.funding_features)
@@ -136,13 +145,14 @@ def _prepare(config: Config, market: Market, clock: StageClock, tell: Reporter) 
     with clock.stage("labels"):
         target = labels.make_labels(market.bars, config.label)
     with clock.stage("folds"):
-        timesteps = models.build_model(config.model).timesteps
+        purge = labels.purge_bars(config.label, market.bars.interval)
         cut = folds.make_folds(
             config.walk_forward,
             close_time=market.bars.close_time,
             interval=market.bars.interval,
             usable=folds.usable_rows(frame, timesteps),
             labels=target,
+            purge=purge,
         )
     tell.say(
         f"{len(frame.names)} features, warm-up {frame.warmup} bars; label: horizon "
@@ -150,7 +160,7 @@ def _prepare(config: Config, market: Market, clock: StageClock, tell: Reporter) 
     )
     for line in _fold_lines(cut):
         tell.say(line)
-    return Prepared(market, feature_set, frame, target, cut)
+    return Prepared(market, feature_set, frame, target, cut, purge, strategy, params)
 
 
 def _walk_forward(
@@ -185,16 +195,16 @@ def _replay(
     tell: Reporter,
 ) -> Ledger:
     first, last = results[0].forecast, results[-1].forecast
-    strategy, params = load_strategy(config.strategy.name, config.strategy.params)
     with clock.stage("backtest"):
         tell.stage("backtest")
         return replay.replay(
             [replay.ReplayMarket(prepared.market, _signals(config, prepared, results))],
-            strategy,
-            params,
+            prepared.strategy,
+            prepared.strategy_params,
             config.broker,
             start=first.close_time[0],
             end=last.close_time[-1],
+            on_bar=lambda done, bars: tell.detail(f"bar {done:,} of {bars:,}"),
         )
 
 
@@ -244,14 +254,44 @@ def _write(
             horizon=prepared.labels.horizon,
             confidence=config.report.confidence,
         )
-        judged = _judge(config, prepared, results, predictions, book, table)
+        judged = audit.judge(
+            market=prepared.market,
+            labels=prepared.labels,
+            section=config.label,
+            folds=prepared.folds,
+            predictions=predictions,
+            ledger=book,
+            metrics=table,
+            other_findings=fold_checks.check_folds(
+                prepared.folds, prepared.labels, purge=prepared.purge
+            ),
+            validation_scores={
+                result.fitted.fold.number: result.validation_p_up for result in results
+            },
+            constant_by_design=config.model.kind == "majority",
+            confidence=config.report.confidence,
+            seed=config.seed,
+        )
     with clock.stage("write"):
         place = folder.partial
         _write_tables(place, prepared, results, predictions, book, table)
         runs.write_text(place / "config.yaml", config.to_yaml())
         runs.write_json(place / "audit.json", runs.plain(judged.as_dict()))
         _place_models(folder, prepared.folds)
-    _write_reports(config, folder, prepared, clock, tell, digest=digest, code=code)
+    describe = functools.partial(
+        runs.manifest,
+        digest=digest,
+        seed=config.seed,
+        sources=prepared.market.sources,
+        code=code,
+        commit=runs.git_commit(Path(engine.__file__).parent),
+        extra=_facts(prepared),
+    )
+    with clock.stage("report"):
+        # The page shows the manifest, so a first one is written before, and the whole one last.
+        runs.write_json(place / "manifest.json", describe(status="reporting", stages=clock.stages))
+        _write_reports(config, Run(place), tell)
+    runs.write_json(place / "manifest.json", describe(status="finished", stages=clock.stages))
 
 
 def _write_tables(
@@ -273,6 +313,29 @@ def _write_tables(
     runs.write_csv(place / "funding.csv", book.funding)
     runs.write_csv(place / "metrics.csv", table.frame)
     runs.write_json(place / "metrics.json", runs.plain(table.frame.to_dict(orient="records")))
+
+
+def _write_reports(config: Config, run: Run, tell: Reporter) -> None:
+    if config.report.tearsheet:
+        tell.stage("tearsheet")
+        reports.write_tearsheet_of(run)
+    if config.report.html:
+        tell.stage("report")
+        reports.write_page_of(run)
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    """Return what else a reader of the manifest wants to know at a glance."""
+    bars, frame = prepared.market.bars, prepared.features
+    return {
+        "symbol": bars.symbol,
+        "bars": len(bars),
+        "features": len(frame.names),
+        "warmup": frame.warmup,
+        "lookback": frame.lookback,
+        "folds": len(prepared.folds),
+        "truth": dict(prepared.market.truth) or None,
+    }
 
 
 def _place_models(folder: RunFolder, cut: Sequence[Fold]) -> None:
@@ -365,4 +428,6 @@ def _fold_summary(result: FoldResult) -> str:
 def _code_hash(config: Config) -> str:
     """Hash perpwalk's own code and the user's modules: a kept fold depends on both."""
     own = [Path(perpwalk.__file__).parent, Path(engine.__file__).parent]
-    return runs.code_hash(own, [Path(module) for module in config.features.modules])
+    place = config.strategy.name.rpartition(":")[0]
+    theirs = [*config.features.modules, *([place] if place.endswith(".py") else [])]
+    return runs.code_hash(own, [Path(file) for file in theirs if Path(file).is_file()])

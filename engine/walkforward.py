@@ -21,6 +21,7 @@ from perpwalk.domain import (
     UNDEFINED_LABEL,
     FeatureFrame,
     Float32Array,
+    FloatArray,
     Fold,
     Forecast,
     IntArray,
@@ -41,6 +42,7 @@ class FoldResult:
 
     fitted: FittedFold
     forecast: Forecast
+    validation_p_up: FloatArray
     training: tuple[EpochReport, ...]
     resumed: bool = False
 
@@ -108,13 +110,10 @@ class WalkForward:
             validation,
             self._context(fold, seed),
         )
-        threshold = choose_threshold(
-            model.predict(past_values, validation.rows).p_up,
-            validation.label,
-            self._config.strategy.threshold,
-        )
+        opinion = model.predict(past_values, validation.rows).p_up
+        threshold = choose_threshold(opinion, validation.label, self._config.strategy.threshold)
         fitted = FittedFold(fold, preprocessor, model, threshold)
-        return FoldResult(fitted, self._forecast(fitted), model.training)
+        return FoldResult(fitted, self._forecast(fitted), opinion, model.training)
 
     def _context(self, fold: Fold, seed: int) -> FitContext:
         callback, number = self._on_epoch, fold.number
@@ -154,7 +153,8 @@ class WalkForward:
             embedding=frame.filter(like="embedding_").to_numpy(),
         )
         training = tuple(EpochReport(**report) for report in note["training"])
-        return FoldResult(fitted, forecast, training, resumed=True)
+        opinion = pd.read_parquet(folder / "validation.parquet")["p_up"].to_numpy()
+        return FoldResult(fitted, forecast, opinion, training, resumed=True)
 
 
 def _sample(values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
@@ -177,6 +177,9 @@ def _keep(result: FoldResult, folder: Path) -> FoldResult:
         },
     )
     runs.write_parquet(temporary / "forecast.parquet", _forecast_frame(result.forecast))
+    runs.write_parquet(
+        temporary / "validation.parquet", pd.DataFrame({"p_up": result.validation_p_up})
+    )
     temporary.rename(folder)
     return result
 

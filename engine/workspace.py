@@ -41,7 +41,7 @@ walk_forward:
   validation: 90d
   test: 90d
 strategy:
-  name: strategies/mine.py:Mine
+  name: strategies/mine.py:LongShort
 """
 
 _FEATURES = '''\

@@ -177,7 +177,8 @@ class LstmSection(Section):
 
     Training ends after ``epochs``, or once validation loss has not improved for ``patience``
     epochs; after more than ``lr_patience`` such epochs the learning rate is multiplied by
-    ``lr_factor``.
+    ``lr_factor``. The weights kept are a moving average over about ``1 / (1 - averaging)`` steps
+    (0: the last step's own).
     """
 
     timesteps: Annotated[int, Field(ge=1, le=2000)] = 20
@@ -191,7 +192,8 @@ class LstmSection(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegative = 1e-2
     gradient_clip: Positive = 1.0
-    patience: Count = 2
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    patience: Count = 3
     lr_patience: Annotated[int, Field(ge=0)] = 0
     lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
@@ -352,15 +354,28 @@ class Config(Section):
     def digest(self, data_hashes: dict[str, str]) -> str:
         """Return the sha256 that names the question: configuration and data, not their places.
 
-        Paths of data files are replaced by the files' hashes; ``compute.device`` and
-        ``compute.threads`` say where the answer is computed and are left out.
+        Paths of data files and of the user's Python files are replaced by the hashes of what they
+        hold; ``compute.device`` and ``compute.threads`` say where the answer is computed and are
+        left out.
         """
         question = self.as_dict()
         for kind in ("ohlcv", "funding", "mark"):
             question["market"][kind] = data_hashes.get(kind)
+        question["features"]["modules"] = [_content(file) for file in self.features.modules]
+        file, _, name = self.strategy.name.rpartition(":")
+        if file.endswith(".py"):
+            question["strategy"]["name"] = f"{_content(file)}:{name}"
         del question["compute"]["device"], question["compute"]["threads"]
         text = json.dumps(question, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(path: str) -> str:
+    """Return the sha256 of a file, or its name where it cannot be read (that is said later)."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return path
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
@@ -545,8 +560,13 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         if (text := getattr(config.market, kind)) is not None
     }
     modules = tuple(_absolute(text, base, "features.modules") for text in config.features.modules)
+    file, _, name = config.strategy.name.rpartition(":")
+    strategy = config.strategy.name
+    if file.endswith(".py"):
+        strategy = f"{_absolute(file, base, 'strategy.name')}:{name}"
     return config.model_copy(
         update={
+            "strategy": config.strategy.model_copy(update={"name": strategy}),
             "market": config.market.model_copy(update=market),
             "features": config.features.model_copy(update={"modules": modules}),
         }

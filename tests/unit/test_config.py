@@ -105,6 +105,19 @@ def test_the_digest_names_the_question_not_the_place() -> None:
     assert base.digest(hashes) != base.digest({"ohlcv": "22"})
 
 
+def test_a_users_file_counts_by_what_it_holds(tmp_path: Path) -> None:
+    """Moving a feature or strategy file keeps the question, changing a line makes another."""
+
+    def digest(folder: Path, text: str) -> str:
+        folder.mkdir(exist_ok=True)
+        (folder / "mine.py").write_text(text)
+        path = written(folder, "features: {modules: [mine.py]}\nstrategy: {name: 'mine.py:Mine'}")
+        return config.load(path).digest({})
+
+    assert digest(tmp_path / "a", "x = 1") == digest(tmp_path / "b", "x = 1")
+    assert digest(tmp_path / "a", "x = 1") != digest(tmp_path / "b", "x = 2")
+
+
 def test_paths_are_found_beside_the_configuration_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
