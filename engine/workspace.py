@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
 import engine
-import strategies
 from perpwalk.errors import UsageError
 
 _PACKAGED = Path(engine.__file__).parent / "workspace_files"  # in a wheel
@@ -73,7 +73,7 @@ def make_workspace(folder: Path) -> list[Path]:
         A file to be made is already there; nothing is written then.
     """
     demo = next(p / "demo.yaml" for p in (_PACKAGED, _CHECKOUT) if (p / "demo.yaml").is_file())
-    example = Path(strategies.__file__).parent / "lstm_xgb.py"
+    example = _shipped_strategies() / "lstm_xgb.py"
     texts = {
         folder / "README.md": _README,
         folder / "configs" / "demo.yaml": demo.read_text(encoding="utf-8"),
@@ -95,3 +95,11 @@ def make_workspace(folder: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"cannot make a workspace in {folder}: {error.strerror}") from error
     return [*texts, *copies, folder / "results"]
+
+
+def _shipped_strategies() -> Path:
+    """Return where the example strategies lie; nothing in the engine imports them."""
+    found = importlib.util.find_spec("strategies")
+    if found is None or found.origin is None:
+        raise UsageError("the package 'strategies' that ships with perpwalk is not installed")
+    return Path(found.origin).parent
