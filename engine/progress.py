@@ -66,7 +66,9 @@ class PlainReporter:
     def say(self, message: str) -> None:
         """Print one line."""
         elapsed = time.monotonic() - self._started
-        self._console.print(f"{elapsed:7.1f} s  {message}", markup=False, highlight=False)
+        self._console.print(
+            f"{elapsed:7.1f} s  {message}", markup=False, highlight=False, soft_wrap=True
+        )
 
     def stage(self, name: str, steps: int | None = None) -> None:
         """Print the stage's name."""
