@@ -1,0 +1,636 @@
+"""The account of ``docs/account.md`` as compiled arithmetic: one contract, one bar after another.
+
+Written from that page alone; it shares no code with the Backtrader broker, which it checks. Every
+function here is compiled by numba and works on plain numbers and one array, the account.
+The steps of the page change an account and know nothing of targets or books; ``place_target`` takes a
+decision, whatever made it; ``replay`` walks a whole tape with targets known beforehand.
+
+Quantities are counted in *units*: whole lots held in a float (exact up to 2**53), or base currency
+itself where ``lot_size`` is 0. ``quantity_of`` turns units into base currency, correctly rounded.
+
+One file on purpose: numba's cache of machine code watches the file of the function that is called
+and would not notice a change in another file's helper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import numba
+import numpy as np
+
+from perpwalk.domain import BoolArray, FloatArray, IntArray
+
+F = TypeVar("F", bound=Callable[..., object])
+
+ROUNDING = 1e-9  # what a comparison forgives, as a fraction of what is compared against
+MAX_SLIPPAGE = 0.5  # a fill never moves the price by more than half
+BANKRUPT_SHARE = 1e-9  # equity below this share of the initial cash counts as none
+
+# The account: one row of numbers, changed in place. First what it owns (QUANTITY is UNITS in base
+# currency, DEAD is 1 once bankrupt),
+CASH, UNITS, QUANTITY, ENTRY, MARGIN, DEAD = range(6)
+# then the waiting order: its number (or NO_ORDER), the signed units still to fill, and its record,
+ORDER, LEFT = 6, 7
+(
+    ORDER_BAR, ORDER_UNITS, ORDER_STATUS, ORDER_WHY, ORDER_FILLED, ORDER_VALUE, ORDER_FEE,
+    ORDER_SLIP, ORDER_END,
+) = range(8, 17)  # fmt: skip
+# then what happened in the current bar: totals, the fill of the order, the forced close.
+BAR_PNL, BAR_FEE, BAR_FUNDING, BAR_SLIP, BAR_COST, BAR_TRADED = range(17, 23)
+FILL_UNITS, FILL_PRICE, FORCED_UNITS, FORCED_PRICE, FORCED_WHY = range(23, 28)
+ACCOUNT_SIZE = 28
+RECORD, ORDER_COLUMNS = ORDER_BAR, 9  # where an order's record starts, and its length
+
+# Rows of the book of bars, in the order of `ledger.EQUITY_COLUMNS` without the stamp.
+(
+    PRICE, POSITION, CASH_END, EQUITY, PRICE_PNL, FEE, FUNDING, SLIPPAGE, LIQUIDATION, EXPOSURE,
+    TRADED,
+) = range(11)  # fmt: skip
+BAR_COLUMNS = 11
+# Rows of the book of fills and of settlements; the book of orders has the record above.
+F_ORDER, F_BAR, F_UNITS, F_PRICE, F_REFERENCE, F_FEE, F_SLIP, F_WHY = range(8)
+FILL_COLUMNS = 8
+PAID_POSITION, PAID = 0, 1
+
+NO_ORDER = -1.0
+STATUSES = ("pending", "filled", "partial", "reduced", "rejected", "cancelled")
+PENDING, DONE, PARTIAL, REDUCED, REJECTED, CANCELLED = range(6)
+REASONS = ("", "margin", "min_notional", "replaced", "liquidation", "bankruptcy")
+NO_REASON, BY_MARGIN, BY_MIN_NOTIONAL, BY_NEXT_TARGET, BY_LIQUIDATION, BY_BANKRUPTCY = range(6)
+SLIPPAGE_KINDS = ("none", "fixed", "spread_range", "square_root")
+NO_SLIPPAGE, FIXED, SPREAD_RANGE, SQUARE_ROOT = range(4)
+FLOOR, RATE, AMOUNT, MAX_LEVERAGE = range(4)  # columns of the maintenance table
+
+
+class Bar(NamedTuple):
+    """What an account must know of one bar; ``before`` is the close of the bar before it.
+
+    ``worst_low`` and ``worst_high`` are the extremes that liquidation is judged on; ``tradable`` is
+    False where the bar fills nothing.
+    """
+
+    before: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    worst_low: float
+    worst_high: float
+    tradable: bool
+
+
+class Tape(NamedTuple):
+    """What the market did; arrays of shape (n,) over the bars, (m,) over the settlements.
+
+    Settlements ``gap_from[i]:bar_from[i]`` fell into a gap before bar i, ``bar_from[i]:
+    gap_from[i + 1]`` into the bar itself; ``mark`` is the price that each settles at.
+    """
+
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    tradable: BoolArray
+    worst_low: FloatArray
+    worst_high: FloatArray
+    gap_from: IntArray
+    bar_from: IntArray
+    rate: FloatArray
+    mark: FloatArray
+
+
+class Rules(NamedTuple):
+    """The settings of one account; a lot is ``lot_top / lot_bottom``, ``whole`` says lots exist."""
+
+    initial_cash: float
+    leverage: float
+    cross: bool
+    taker_fee: float
+    liquidation_fee: float
+    tick: float
+    whole: bool
+    lot_top: float
+    lot_bottom: float
+    min_notional: float
+    volume_share: float
+    slippage_kind: int
+    bps: float
+    spread_bps: float
+    range_share: float
+    impact: float
+    tiers: FloatArray
+
+
+class Book(NamedTuple):
+    """What is written down, one row of each array per column, so that a column lies in one piece.
+
+    ``counts`` holds how many fills and orders there are.
+    """
+
+    bars: FloatArray
+    fills: FloatArray
+    orders: FloatArray
+    paid: FloatArray
+    counts: IntArray
+
+
+def compiled(function: F) -> F:
+    """Compile ``function`` with numba and keep the machine code beside the source."""
+    # Without Python's error model a division needs no test for zero: no divisor here can be one.
+    kernel: F = numba.njit(cache=True, error_model="numpy")(function)
+    return kernel
+
+
+def inlined(function: F) -> F:
+    """Compile ``function`` into its callers: a call hands over arrays, which is not free."""
+    kernel: F = numba.njit(inline="always", error_model="numpy")(function)
+    return kernel
+
+
+# ── quantities ───────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def whole_units(amount: float, whole: bool) -> float:
+    """Round ``amount >= 0`` down to whole lots; what falls short of a lot by rounding counts."""
+    if not whole:
+        return amount
+    return math.floor(amount * (1.0 + 1e-12) + ROUNDING)
+
+
+@inlined
+def quantity_of(units: float, rules: Rules) -> float:
+    """Return units in base currency: one rounding, so that 3 lots of 0.1 are 0.3."""
+    return units * rules.lot_top / rules.lot_bottom
+
+
+@compiled
+def units_of(quantity: float, rules: Rules) -> float:
+    """Return a signed quantity in units, rounded towards zero."""
+    amount = whole_units(abs(quantity) * rules.lot_bottom / rules.lot_top, rules.whole)
+    return math.copysign(amount, quantity) if amount > 0.0 else 0.0
+
+
+@inlined
+def sum_units(units: float, more: float, whole: bool) -> float:
+    """Add units; without lots, what two floats leave of a closed position is nothing."""
+    total = units + more
+    if not whole and abs(total) <= 1e-12 * abs(more):
+        return 0.0
+    return total
+
+
+# ── tiers ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def tier_at(notional: float, tiers: FloatArray) -> int:
+    """Return the last row of the maintenance table whose floor is at or below ``notional``."""
+    row = 0
+    while row + 1 < len(tiers) and tiers[row + 1, FLOOR] <= notional:
+        row += 1
+    return row
+
+
+@compiled
+def leverage_at(notional: float, rules: Rules) -> float:
+    """Return the wanted leverage, capped by the tier of ``notional``."""
+    return min(rules.leverage, float(rules.tiers[tier_at(notional, rules.tiers), MAX_LEVERAGE]))
+
+
+@compiled
+def liquidation_price(
+    side: float, size: float, entry: float, margin: float, tiers: FloatArray
+) -> float:
+    """Return the price at which ``margin`` and open profit equal the maintenance margin.
+
+    The tier is the one at that very price, looked for from the tier at ``entry``; a table that
+    jumps can make the search alternate, and then the price nearer to ``entry`` is taken.
+    """
+    row = tier_at(size * entry, tiers)
+    price = entry
+    before = entry
+    for _ in range(2 * len(tiers) + 2):
+        before = price
+        rate, amount = float(tiers[row, RATE]), float(tiers[row, AMOUNT])
+        price = (margin + amount - side * size * entry) / (size * rate - side * size)
+        found = tier_at(size * price, tiers)
+        if found == row:
+            return price
+        row = found
+    return max(price, before) if side > 0.0 else min(price, before)  # pessimistic
+
+
+# ── a fill ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def slipped_price(direction: float, size: float, bar: Bar, rules: Rules) -> float:
+    """Return the price at which a market order for ``size`` base currency fills."""
+    span = (bar.high - bar.low) / bar.open
+    share = 0.0
+    if rules.slippage_kind == FIXED:
+        share = rules.bps / 1e4
+    elif rules.slippage_kind == SPREAD_RANGE:
+        share = rules.spread_bps / 2.0 / 1e4 + rules.range_share * span
+    elif rules.slippage_kind == SQUARE_ROOT:
+        share = rules.impact * span * math.sqrt(size / bar.volume)
+    price = bar.open * (1.0 + direction * min(share, MAX_SLIPPAGE))
+    if rules.tick <= 0.0:
+        return price
+    ticks = price / rules.tick  # rounded away from the order's favour
+    if direction > 0.0:
+        return math.ceil(ticks * (1.0 - 1e-12) - ROUNDING) * rules.tick
+    return max(math.floor(ticks * (1.0 + 1e-12) + ROUNDING), 1.0) * rules.tick
+
+
+@inlined
+def equity_at(price: float, account: FloatArray) -> float:
+    """Return cash and open profit at ``price``."""
+    return float(account[CASH] + account[QUANTITY] * (price - account[ENTRY]))
+
+
+@compiled
+def can_carry(
+    units: float, price: float, reference: float, account: FloatArray, rules: Rules
+) -> bool:
+    """Tell whether free margin carries opening ``units`` at ``price`` beside what is held."""
+    held = abs(account[QUANTITY])
+    opening = quantity_of(units, rules)
+    leverage = leverage_at((held + opening) * price, rules)
+    if rules.cross:
+        free = equity_at(reference, account) - held * reference / leverage
+    else:
+        free = account[CASH] - account[MARGIN]
+    need = opening * price / leverage + opening * price * rules.taker_fee
+    return bool(need <= free + ROUNDING * abs(free))
+
+
+@compiled
+def carried_units(
+    wanted: float, price: float, reference: float, account: FloatArray, rules: Rules
+) -> float:
+    """Return the most of ``wanted`` units that free margin can carry: what it asks for grows."""
+    if can_carry(wanted, price, reference, account, rules):
+        return wanted
+    low, high = 0.0, wanted
+    while True:
+        middle = 0.5 * (low + high)
+        if rules.whole:
+            middle = math.floor(middle)
+        if middle <= low or middle >= high or high - low <= 1e-15 * wanted:
+            return low
+        if can_carry(middle, price, reference, account, rules):
+            low = middle
+        else:
+            high = middle
+
+
+@inlined
+def move_position(units: float, account: FloatArray, rules: Rules) -> None:
+    """Add signed ``units`` to the position."""
+    account[UNITS] = sum_units(account[UNITS], units, rules.whole)
+    account[QUANTITY] = quantity_of(account[UNITS], rules)
+
+
+@inlined
+def pay(amount: float, account: FloatArray, rules: Rules) -> None:
+    """Move cash; isolated margin that cash no longer covers falls with it."""
+    account[CASH] += amount
+    if account[UNITS] == 0.0:
+        account[MARGIN] = 0.0
+    elif not rules.cross:
+        account[MARGIN] = min(account[MARGIN], account[CASH])
+
+
+@compiled
+def close_part(units: float, price: float, account: FloatArray, rules: Rules) -> float:
+    """Close ``units`` (unsigned) of the position at ``price``; return the fee."""
+    side = math.copysign(1.0, account[UNITS])
+    size = quantity_of(units, rules)
+    fee = size * price * rules.taker_fee
+    realised = (price - account[ENTRY]) * side * size
+    account[MARGIN] *= 1.0 - units / abs(account[UNITS])
+    move_position(-side * units, account, rules)
+    if account[UNITS] == 0.0:
+        account[ENTRY] = 0.0
+    pay(realised - fee, account, rules)
+    return fee
+
+
+@compiled
+def open_part(side: float, units: float, price: float, account: FloatArray, rules: Rules) -> float:
+    """Open or add ``units`` (unsigned) at ``price``; return the fee."""
+    size = quantity_of(units, rules)
+    held = abs(account[QUANTITY])
+    fee = size * price * rules.taker_fee
+    account[ENTRY] = (held * account[ENTRY] + size * price) / (held + size)
+    if not rules.cross:
+        account[MARGIN] += size * price / leverage_at((held + size) * price, rules)
+    move_position(side * units, account, rules)
+    pay(-fee, account, rules)
+    return fee
+
+
+# ── the waiting order ────────────────────────────────────────────────────────────────────────────
+
+
+@inlined
+def end_order(status: int, why: int, account: FloatArray) -> None:
+    """Note the fate of the waiting order, if there is one; nothing of it fills any more."""
+    if account[ORDER] == NO_ORDER or account[ORDER_STATUS] != PENDING:
+        return
+    account[ORDER_STATUS] = status
+    if why != NO_REASON:
+        account[ORDER_WHY] = why
+    account[LEFT] = 0.0
+
+
+@inlined
+def cancel_order(why: int, account: FloatArray) -> None:
+    """End the waiting order unfinished."""
+    end_order(PARTIAL if account[ORDER_FILLED] != 0.0 else CANCELLED, why, account)
+
+
+@compiled
+def place_target(i: int, target: float, number: int, rules: Rules, account: FloatArray) -> bool:
+    """Step 6: order what is missing to ``target`` (signed units); tell whether there is an order.
+
+    An order that still waits must have been cancelled before.
+    """
+    units = sum_units(target, -account[UNITS], rules.whole)
+    if account[DEAD] == 1.0 or units == 0.0:
+        return False
+    account[ORDER], account[LEFT] = number, units
+    for field in range(RECORD, RECORD + ORDER_COLUMNS):
+        account[field] = 0.0
+    account[ORDER_BAR], account[ORDER_UNITS], account[ORDER_END] = i, units, -1.0
+    return True
+
+
+@compiled
+def judge_size(closable: float, bar: Bar, rules: Rules, account: FloatArray) -> None:
+    """Cut an opening part under ``min_notional`` off an order that has not filled yet."""
+    opening = abs(account[LEFT]) - closable
+    if account[ORDER_FILLED] != 0.0 or opening <= 0.0:
+        return
+    if quantity_of(opening, rules) * bar.open >= rules.min_notional * (1.0 - ROUNDING):
+        return
+    account[LEFT] = math.copysign(closable, account[LEFT])
+    account[ORDER_WHY] = BY_MIN_NOTIONAL
+    if closable == 0.0:
+        end_order(REJECTED, NO_REASON, account)
+
+
+@inlined
+def fill_order(bar: Bar, rules: Rules, account: FloatArray) -> None:
+    """Step 1: fill the waiting order at the open, as far as volume and margin allow."""
+    if account[LEFT] == 0.0 or not bar.tradable:
+        return
+    limit = math.inf
+    if rules.volume_share > 0.0:
+        allowed = rules.volume_share * bar.volume * rules.lot_bottom / rules.lot_top
+        limit = whole_units(allowed, rules.whole)
+    side = math.copysign(1.0, account[LEFT])
+    held = abs(account[UNITS]) if account[UNITS] * side < 0.0 else 0.0
+    if limit > 0.0:
+        judge_size(min(held, abs(account[LEFT])), bar, rules, account)
+    size = min(abs(account[LEFT]), limit)
+    if size == 0.0:
+        return
+    price = slipped_price(side, quantity_of(size, rules), bar, rules)
+    closing = min(size, held)
+    opening = size - closing
+    fee = 0.0
+    if closing > 0.0:
+        fee += close_part(closing, price, account, rules)
+    carried = 0.0
+    if opening > 0.0:
+        carried = carried_units(opening, price, bar.open, account, rules)
+        worth = quantity_of(carried, rules) * bar.open
+        if carried < opening and worth < rules.min_notional * (1.0 - ROUNDING):
+            carried = 0.0
+    if carried > 0.0:
+        fee += open_part(side, carried, price, account, rules)
+    note_fill(side * (closing + carried), price, fee, bar, rules, account)
+    judge_rest(carried < opening, account)
+
+
+@inlined
+def note_fill(
+    units: float, price: float, fee: float, bar: Bar, rules: Rules, account: FloatArray
+) -> None:
+    """Note a fill of the waiting order in the bar's totals and in the order's record."""
+    if units == 0.0:
+        return
+    quantity = quantity_of(units, rules)
+    slip = abs(quantity) * abs(price - bar.open)
+    account[FILL_UNITS], account[FILL_PRICE] = units, price
+    account[BAR_PNL] += quantity * (bar.close - bar.open)
+    account[BAR_FEE] += fee
+    account[BAR_SLIP] += slip
+    account[BAR_TRADED] += abs(quantity) * price
+    account[ORDER_FILLED] += units
+    account[ORDER_VALUE] += units * price
+    account[ORDER_FEE] += fee
+    account[ORDER_SLIP] += slip
+    account[LEFT] = sum_units(account[LEFT], -units, rules.whole)
+
+
+@inlined
+def judge_rest(cut: bool, account: FloatArray) -> None:
+    """End the order if it is filled or was ``cut`` by margin; else let the rest wait."""
+    if cut:
+        end_order(REDUCED if account[ORDER_FILLED] != 0.0 else REJECTED, BY_MARGIN, account)
+    elif account[LEFT] == 0.0:
+        end_order(DONE if account[ORDER_WHY] == NO_REASON else REDUCED, NO_REASON, account)
+
+
+# ── the steps of one bar ─────────────────────────────────────────────────────────────────────────
+
+
+@inlined
+def begin_bar(bar: Bar, account: FloatArray) -> None:
+    """Forget the bar before; the position carried in earns the move of the closes."""
+    for field in range(BAR_PNL, ACCOUNT_SIZE):
+        account[field] = 0.0
+    if account[UNITS] != 0.0:
+        account[BAR_PNL] = account[QUANTITY] * (bar.close - bar.before)
+
+
+@inlined
+def settle(mark: float, rate: float, rules: Rules, account: FloatArray) -> float:
+    """Settle one stamp (steps 0 and 5) on the position as it stands; return what was received."""
+    if account[UNITS] == 0.0:
+        return 0.0
+    payment = float(-account[QUANTITY] * mark * rate)
+    pay(payment, account, rules)
+    account[BAR_FUNDING] += payment
+    return payment
+
+
+@compiled
+def force_out(price: float, cash: float, why: int, bar: Bar, account: FloatArray) -> None:
+    """Close the whole position at ``price`` and leave ``cash``; what parts the two is a cost."""
+    account[BAR_COST] += equity_at(price, account) - cash
+    account[BAR_PNL] -= account[QUANTITY] * (bar.close - price)
+    if account[UNITS] != 0.0:  # bankruptcy may follow a liquidation in the same bar
+        account[FORCED_UNITS] = -account[UNITS]
+        account[FORCED_PRICE], account[FORCED_WHY] = price, why
+    account[CASH] = cash
+    account[UNITS], account[QUANTITY], account[ENTRY], account[MARGIN] = 0.0, 0.0, 0.0, 0.0
+    cancel_order(why, account)
+
+
+@inlined
+def liquidate(bar: Bar, rules: Rules, account: FloatArray) -> None:
+    """Step 3: close a position whose liquidation price the bar's adverse extreme reached."""
+    if account[UNITS] == 0.0:
+        return
+    side = math.copysign(1.0, account[UNITS])
+    size = abs(account[QUANTITY])
+    entry = account[ENTRY]
+    margin = account[CASH] if rules.cross else account[MARGIN]
+    touch = liquidation_price(side, size, entry, margin, rules.tiers)
+    if side > 0.0:
+        if touch <= 0.0 or bar.worst_low > touch * (1.0 + ROUNDING):
+            return
+        price = min(touch, bar.open)  # a gap through it: the open
+    else:
+        if bar.worst_high < touch * (1.0 - ROUNDING):
+            return
+        price = max(touch, bar.open)
+    loss = side * size * (price - entry) - size * price * rules.liquidation_fee
+    cash = account[CASH] + max(loss, -margin)
+    force_out(price, cash, BY_LIQUIDATION, bar, account)
+
+
+@inlined
+def judge_bankruptcy(bar: Bar, rules: Rules, account: FloatArray) -> None:
+    """After step 5: an account without equity is closed for good, never below zero."""
+    if account[DEAD] == 1.0:
+        return
+    equity = equity_at(bar.close, account)
+    if equity <= BANKRUPT_SHARE * rules.initial_cash:
+        force_out(bar.close, max(equity, 0.0), BY_BANKRUPTCY, bar, account)
+        account[DEAD] = 1.0
+
+
+@compiled
+def open_account(rules: Rules) -> FloatArray:
+    """Return an account with the initial cash, no position and no order."""
+    account = np.zeros(ACCOUNT_SIZE)
+    account[CASH] = rules.initial_cash
+    account[ORDER] = NO_ORDER
+    return account
+
+
+# ── a whole tape ─────────────────────────────────────────────────────────────────────────────────
+
+
+@inlined
+def write_bar(i: int, close: float, account: FloatArray, bars: FloatArray) -> None:
+    """Write the bar's row of the book of bars."""
+    position = account[QUANTITY]
+    equity = equity_at(close, account)
+    bars[PRICE, i] = close
+    bars[POSITION, i] = position
+    bars[CASH_END, i] = account[CASH]
+    bars[EQUITY, i] = equity
+    bars[PRICE_PNL, i] = account[BAR_PNL]
+    bars[FEE, i] = account[BAR_FEE]
+    bars[FUNDING, i] = account[BAR_FUNDING]
+    bars[SLIPPAGE, i] = account[BAR_SLIP]
+    bars[LIQUIDATION, i] = account[BAR_COST]
+    bars[EXPOSURE, i] = position * close / equity if equity > 0.0 else 0.0
+    bars[TRADED, i] = account[BAR_TRADED]
+
+
+@inlined
+def write_fills(i: int, reference: float, row: int, account: FloatArray, fills: FloatArray) -> int:
+    """Write the bar's fill and its forced close, if any, from ``row`` on; return the next row."""
+    if account[FILL_UNITS] != 0.0:
+        fills[F_ORDER, row] = account[ORDER]
+        fills[F_BAR, row] = i
+        fills[F_UNITS, row] = account[FILL_UNITS]
+        fills[F_PRICE, row] = account[FILL_PRICE]
+        fills[F_REFERENCE, row] = reference
+        fills[F_FEE, row] = account[BAR_FEE]
+        fills[F_SLIP, row] = account[BAR_SLIP]
+        fills[F_WHY, row] = NO_REASON
+        row += 1
+    if account[FORCED_UNITS] != 0.0:
+        fills[F_ORDER, row] = NO_ORDER
+        fills[F_BAR, row] = i
+        fills[F_UNITS, row] = account[FORCED_UNITS]
+        fills[F_PRICE, row] = account[FORCED_PRICE]
+        fills[F_REFERENCE, row] = account[FORCED_PRICE]
+        fills[F_FEE, row] = 0.0
+        fills[F_SLIP, row] = 0.0
+        fills[F_WHY, row] = account[FORCED_WHY]
+        row += 1
+    return row
+
+
+@inlined
+def write_order(i: int, account: FloatArray, orders: FloatArray) -> None:
+    """Write the order's record if it has one, and forget an order that has ended in bar ``i``."""
+    if account[ORDER] == NO_ORDER:
+        return
+    if account[ORDER_STATUS] != PENDING:
+        account[ORDER_END] = i
+    row = int(account[ORDER])
+    for column in range(ORDER_COLUMNS):
+        orders[column, row] = account[RECORD + column]
+    if account[ORDER_STATUS] != PENDING:
+        account[ORDER] = NO_ORDER
+
+
+@compiled
+def replay(tape: Tape, rules: Rules, wanted: FloatArray, book: Book) -> int:
+    """Walk the whole tape; ``wanted[i]`` is the target quantity decided at close i, or NaN.
+
+    Returns the bar in which the account went bankrupt, or -1. The steps are spelled out here and
+    not in a function per bar: handing the tape's arrays over doubles the time.
+    """
+    account = open_account(rules)
+    bankrupt, fills, orders = -1, 0, 0
+    for i in range(len(tape.close)):
+        bar = Bar(
+            tape.close[max(i - 1, 0)], tape.open[i], tape.high[i], tape.low[i], tape.close[i],
+            tape.volume[i], tape.worst_low[i], tape.worst_high[i], tape.tradable[i],
+        )  # fmt: skip
+        begin_bar(bar, account)
+        # 0. Stamps in a gap before this bar settle on the position carried in.
+        for stamp in range(tape.gap_from[i], tape.bar_from[i]):
+            book.paid[PAID_POSITION, stamp] = account[QUANTITY]
+            book.paid[PAID, stamp] = settle(tape.mark[stamp], tape.rate[stamp], rules, account)
+        # 1. Open. (2., other orders, does not arise: targets are market orders.)
+        fill_order(bar, rules, account)
+        # 3. Liquidation on the adverse extreme.
+        liquidate(bar, rules, account)
+        # 4. and 5. Funding on the position at the close.
+        for stamp in range(tape.bar_from[i], tape.gap_from[i + 1]):
+            book.paid[PAID_POSITION, stamp] = account[QUANTITY]
+            book.paid[PAID, stamp] = settle(tape.mark[stamp], tape.rate[stamp], rules, account)
+        judge_bankruptcy(bar, rules, account)
+        if bankrupt < 0 and account[DEAD] == 1.0:
+            bankrupt = i
+        write_bar(i, bar.close, account, book.bars)
+        fills = write_fills(i, bar.open, fills, account, book.fills)
+        # 6. Decision: what is left of an earlier order makes way for the next.
+        decided = not math.isnan(wanted[i])
+        if decided:
+            cancel_order(BY_NEXT_TARGET, account)
+        if account[ORDER_STATUS] != PENDING:
+            write_order(i, account, book.orders)
+        if decided and place_target(i, units_of(wanted[i], rules), orders, rules, account):
+            orders += 1
+    write_order(len(tape.close) - 1, account, book.orders)
+    book.counts[0], book.counts[1] = fills, orders
+    return bankrupt

@@ -1,0 +1,381 @@
+"""The second ledger: the account computed again, compiled, from the specification alone.
+
+``recompute`` turns bars, settlements and target positions into the same ``Ledger`` that the
+Backtrader replay hands on; ``compare`` (from ``perpwalk.reconcile``) holds the two against each
+other. The rules are those of
+``docs/account.md``; the arithmetic is in ``perpwalk.compiled_account``; no code is shared with the
+broker, so that an error has to be made twice to go unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perpwalk import compiled_account as kernel
+from perpwalk.config import BrokerSection, SlippageSection
+from perpwalk.domain import (
+    BarFrame,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Market,
+    from_ns,
+    to_ns,
+)
+from perpwalk.errors import ConfigError, DataError, UsageError
+from perpwalk.ledger import (
+    EQUITY_COLUMNS,
+    FILL_COLUMNS,
+    FUNDING_COLUMNS,
+    ORDER_COLUMNS,
+    TARGET_COLUMNS,
+    Ledger,
+)
+from perpwalk.reconcile import compare
+
+__all__ = ["compare", "recompute", "rules_of", "target_table"]
+
+_MINUTE = 60_000_000_000  # nanoseconds
+
+
+def target_table(market: Market, targets: Mapping[int, float]) -> pd.DataFrame:
+    """Return a table of targets, columns ``TARGET_COLUMNS``, from ``{bar: quantity}``.
+
+    Parameters
+    ----------
+    market
+        Where the bars are.
+    targets
+        Wanted signed quantity (base currency) by the row of the bar at whose close it is decided.
+    """
+    bars = np.fromiter(targets.keys(), dtype=np.int64, count=len(targets))
+    quantity = np.fromiter(targets.values(), dtype=np.float64, count=len(targets))
+    columns = {
+        "close_time": market.bars.close_time[bars],
+        "symbol": _repeated(market.symbol, len(bars)),
+        "bar": bars,
+        "quantity": quantity,
+    }
+    return pd.DataFrame(columns, columns=list(TARGET_COLUMNS))
+
+
+def recompute(
+    market: Market,
+    targets: pd.DataFrame,
+    broker: BrokerSection,
+    *,
+    start: int = 0,
+    end: int | None = None,
+) -> Ledger:
+    """Compute the account of one contract from target positions.
+
+    Parameters
+    ----------
+    market
+        n bars, their settlements and, if any, mark bars on the same grid.
+    targets
+        Columns ``bar`` (row of ``market.bars`` at whose close the target was decided) and
+        ``quantity`` (signed, base currency); other columns are ignored. Of several targets at one
+        bar the last counts. ``target_table`` makes one from a dict.
+    broker
+        Settings of the account.
+    start, end
+        Rows of the first bar and past the last bar of the replay; all bars by default.
+
+    Returns
+    -------
+    Ledger
+        ``bar`` columns count rows of ``market.bars``. Market fills are stamped with their bar's
+        open, forced closes with its close; ``order_id`` is -1 for forced closes.
+
+    Raises
+    ------
+    ConfigError
+        The slippage model is one of the user's own, which cannot be compiled.
+    DataError
+        The mark bars do not lie on the bars' own grid.
+    UsageError
+        ``start`` and ``end`` leave no bar, or a target is not finite or outside them.
+    """
+    last = len(market.bars) if end is None else end
+    if not 0 <= start < last <= len(market.bars):
+        raise UsageError(
+            f"bars {start} to {last} of {len(market.bars)} leave nothing to recompute; "
+            "give 0 <= start < end <= number of bars"
+        )
+    bars = market.bars.rows(start, last)
+    rules = rules_of(broker)
+    stamps = _Stamps(market, bars, start, last)
+    tape = _tape(market, bars, stamps, start, last)
+    book = _empty_book(len(bars), len(stamps.times))
+    bankrupt = kernel.replay(tape, rules, _wanted(targets, start, last), book)
+    return _Tables(market, bars, rules, book, stamps, start).ledger(targets, bankrupt)
+
+
+def rules_of(broker: BrokerSection) -> kernel.Rules:
+    """Return the account's settings as plain numbers for the compiled arithmetic.
+
+    Raises
+    ------
+    ConfigError
+        The slippage model is not one of the built-in kinds.
+    """
+    slippage = broker.slippage
+    # A lot of 0.001 is 1/1000 exactly: lots * 1 / 1000 is then the decimal itself.
+    lot = Fraction(repr(broker.lot_size)) if broker.lot_size > 0 else Fraction(1)
+    tiers = sorted(broker.tiers, key=lambda tier: tier.notional_floor)
+    return kernel.Rules(
+        initial_cash=broker.cash,
+        leverage=broker.leverage,
+        cross=broker.margin == "cross",
+        taker_fee=broker.taker_fee,
+        liquidation_fee=broker.liquidation_fee,
+        tick=broker.tick_size,
+        whole=broker.lot_size > 0,
+        lot_top=float(lot.numerator),
+        lot_bottom=float(lot.denominator),
+        min_notional=broker.min_notional,
+        volume_share=0.0 if broker.volume_share is None else broker.volume_share,
+        slippage_kind=_slippage_kind(slippage),
+        bps=slippage.bps,
+        spread_bps=slippage.spread_bps,
+        range_share=slippage.range_share,
+        impact=slippage.impact,
+        tiers=np.array(
+            [
+                (t.notional_floor, t.maintenance_rate, t.maintenance_amount, t.max_leverage)
+                for t in tiers
+            ],
+            dtype=np.float64,
+        ),
+    )
+
+
+def _slippage_kind(slippage: SlippageSection) -> int:
+    if slippage.kind not in kernel.SLIPPAGE_KINDS:
+        raise ConfigError(
+            f"the compiled ledger does not know the slippage model '{slippage.kind}'; "
+            f"it knows {', '.join(kernel.SLIPPAGE_KINDS)}",
+            key="broker.slippage.kind",
+        )
+    return kernel.SLIPPAGE_KINDS.index(slippage.kind)
+
+
+# ── in: market and targets as plain arrays ───────────────────────────────────────────────────────
+
+
+class _Stamps:
+    """The settlements within the replay, rounded to the minute, each with its bar.
+
+    ``bar`` counts from the first bar of the replay; ``in_gap`` marks stamps that lie before their
+    bar, where bars are missing.
+    """
+
+    def __init__(self, market: Market, bars: BarFrame, start: int, last: int) -> None:
+        funding = market.funding
+        opens = to_ns(bars.open_time)
+        closes = opens + to_ns(bars.interval)
+        times = (to_ns(funding.settle_time) + _MINUTE // 2) // _MINUTE * _MINUTE
+        first, past = np.searchsorted(times, [opens[0], closes[-1]], side="right")
+        inside = slice(int(first), int(past))
+        self.times: IntArray = times[inside]
+        self.rate: FloatArray = funding.rate[inside]
+        self.assumed: BoolArray = funding.assumed[inside]
+        self.bar: IntArray = np.searchsorted(closes, self.times, side="left")
+        self.in_gap: BoolArray = self.times <= opens[self.bar]
+        own = funding.mark_price[inside]
+        stand_in = bars.close if market.mark is None else market.mark.rows(start, last).close
+        known = np.isfinite(own)
+        self.mark: FloatArray = np.where(known, own, stand_in[self.bar - self.in_gap])
+        self.mark_known: BoolArray = known | (market.mark is not None)
+
+
+def _tape(market: Market, bars: BarFrame, stamps: _Stamps, start: int, last: int) -> kernel.Tape:
+    n = len(bars)
+    worst = bars
+    if market.mark is not None:
+        if not market.mark.open_time.equals(market.bars.open_time):
+            raise DataError("the mark bars do not lie on the bars' own grid; align them first")
+        worst = market.mark.rows(start, last)
+    per_bar = np.bincount(stamps.bar, minlength=n)
+    gap_from = np.concatenate(([0], np.cumsum(per_bar))).astype(np.int64)
+    bar_from = gap_from[:-1] + np.bincount(stamps.bar[stamps.in_gap], minlength=n)
+    return kernel.Tape(
+        open=bars.open,
+        high=bars.high,
+        low=bars.low,
+        close=bars.close,
+        volume=bars.volume,
+        tradable=~bars.filled & (bars.volume > 0),
+        worst_low=worst.low,
+        worst_high=worst.high,
+        gap_from=gap_from,
+        bar_from=bar_from,
+        rate=stamps.rate,
+        mark=stamps.mark,
+    )
+
+
+def _wanted(targets: pd.DataFrame, start: int, last: int) -> FloatArray:
+    """Return the target decided at each bar of the replay, NaN where there is none."""
+    bar = targets["bar"].to_numpy(dtype=np.int64)
+    quantity = targets["quantity"].to_numpy(dtype=np.float64)
+    wrong = (bar < start) | (bar >= last) | ~np.isfinite(quantity)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UsageError(
+            f"target {row} (bar {bar[row]}, quantity {quantity[row]}) is not a finite quantity "
+            f"within bars {start} to {last}"
+        )
+    wanted = np.full(last - start, np.nan)
+    wanted[bar - start] = quantity
+    return wanted
+
+
+def _empty_book(bars: int, stamps: int) -> kernel.Book:
+    return kernel.Book(
+        bars=np.empty((kernel.BAR_COLUMNS, bars)),
+        # At most one fill and one forced close a bar, and one bankruptcy.
+        fills=np.empty((kernel.FILL_COLUMNS, 2 * bars + 1)),
+        orders=np.empty((kernel.ORDER_COLUMNS, bars)),
+        paid=np.empty((2, stamps)),
+        counts=np.zeros(2, dtype=np.int64),
+    )
+
+
+# ── out: the ledger's tables ─────────────────────────────────────────────────────────────────────
+
+
+class _Tables:
+    """Puts names and times on the columns that the compiled arithmetic wrote."""
+
+    def __init__(
+        self,
+        market: Market,
+        bars: BarFrame,
+        rules: kernel.Rules,
+        book: kernel.Book,
+        stamps: _Stamps,
+        start: int,
+    ) -> None:
+        self.symbol = market.symbol
+        self.rules = rules
+        self.book = book
+        self.stamps = stamps
+        self.start = start
+        self.open_time = bars.open_time
+        self.close_time = bars.close_time
+
+    def ledger(self, targets: pd.DataFrame, bankrupt: int) -> Ledger:
+        return Ledger(
+            initial_cash=self.rules.initial_cash,
+            equity=self.equity(),
+            fills=self.fills(),
+            orders=self.orders(),
+            funding=self.funding(),
+            targets=targets,
+            bankrupt_at=None if bankrupt < 0 else self.close_time[bankrupt],
+        )
+
+    def equity(self) -> pd.DataFrame:
+        frame = pd.DataFrame(self.book.bars.T, columns=list(EQUITY_COLUMNS[1:]), copy=False)
+        frame.insert(0, "close_time", self.close_time)
+        return frame
+
+    def fills(self) -> pd.DataFrame:
+        rows = self.book.fills[:, : self.book.counts[0]]
+        bar, why = _whole(rows[kernel.F_BAR]), _whole(rows[kernel.F_WHY])
+        columns = {
+            "order_id": _whole(rows[kernel.F_ORDER]),
+            "symbol": _repeated(self.symbol, len(bar)),
+            "time": self._times(bar, at_open=why == kernel.NO_REASON),
+            "bar": bar + self.start,
+            "quantity": self._quantity(rows[kernel.F_UNITS]),
+            "price": rows[kernel.F_PRICE],
+            "reference_price": rows[kernel.F_REFERENCE],
+            "fee": rows[kernel.F_FEE],
+            "slippage": rows[kernel.F_SLIP],
+            "liquidity": _repeated("taker", len(bar)),
+            "reason": _named(why, kernel.REASONS),
+        }
+        return _table(columns, FILL_COLUMNS)
+
+    def orders(self) -> pd.DataFrame:
+        rows = self.book.orders[:, : self.book.counts[1]]
+        bar, end = (
+            _whole(rows[kernel.ORDER_BAR - kernel.RECORD]),
+            _whole(rows[kernel.ORDER_END - kernel.RECORD]),
+        )
+        status, filled = (
+            _whole(rows[kernel.ORDER_STATUS - kernel.RECORD]),
+            rows[kernel.ORDER_FILLED - kernel.RECORD],
+        )
+        # Fills and rejections happen at an open, cancellations at a close.
+        at_open = np.isin(status, (kernel.DONE, kernel.REDUCED, kernel.REJECTED))
+        none = np.full(len(bar), np.nan)
+        columns = {
+            "order_id": np.arange(len(bar)),
+            "symbol": _repeated(self.symbol, len(bar)),
+            "created_at": self.close_time.take(bar),
+            "kind": _repeated("market", len(bar)),
+            "quantity": self._quantity(rows[kernel.ORDER_UNITS - kernel.RECORD]),
+            "limit_price": none,
+            "stop_price": none,
+            "status": _named(status, kernel.STATUSES),
+            "reason": _named(_whole(rows[kernel.ORDER_WHY - kernel.RECORD]), kernel.REASONS),
+            "filled_quantity": self._quantity(filled),
+            "average_price": np.divide(
+                rows[kernel.ORDER_VALUE - kernel.RECORD], filled, out=none.copy(), where=filled != 0
+            ),
+            "fee": rows[kernel.ORDER_FEE - kernel.RECORD],
+            "slippage": rows[kernel.ORDER_SLIP - kernel.RECORD],
+            "finished_at": self._times(end, at_open=at_open).where(end >= 0),
+        }
+        return _table(columns, ORDER_COLUMNS)
+
+    def funding(self) -> pd.DataFrame:
+        stamps = self.stamps
+        columns = {
+            "settle_time": from_ns(stamps.times),
+            "symbol": _repeated(self.symbol, len(stamps.times)),
+            "position": self.book.paid[kernel.PAID_POSITION],
+            "mark_price": stamps.mark,
+            "mark_known": stamps.mark_known,
+            "rate": stamps.rate,
+            "payment": self.book.paid[kernel.PAID],
+            "assumed": stamps.assumed,
+        }
+        return _table(columns, FUNDING_COLUMNS)
+
+    def _times(self, bar: IntArray, *, at_open: BoolArray) -> pd.DatetimeIndex:
+        """Return each bar's open where ``at_open``, else its close."""
+        times = self.open_time.take(bar)
+        return times if at_open.all() else times.where(at_open, self.close_time.take(bar))
+
+    def _quantity(self, units: FloatArray) -> FloatArray:
+        quantity: FloatArray = units * self.rules.lot_top / self.rules.lot_bottom
+        return quantity
+
+
+def _table(columns: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
+    """Return the columns in the fixed order, without gathering them into blocks: they are ours."""
+    return pd.DataFrame({name: columns[name] for name in names}, copy=False)
+
+
+def _whole(column: FloatArray) -> IntArray:
+    return column.astype(np.int64)
+
+
+def _repeated(text: str, times: int) -> Any:
+    """Return a column of one text; as a category, a long one costs nothing."""
+    return _named(np.zeros(times, dtype=np.int64), (text,))
+
+
+def _named(codes: IntArray, names: Sequence[str]) -> Any:
+    """Return a column of texts from their numbers."""
+    return pd.Categorical.from_codes(codes, pd.Index(list(names)))

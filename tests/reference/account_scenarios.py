@@ -1,0 +1,194 @@
+"""Generated markets, settings and targets that try to break an account.
+
+Prices jump and gap, bars are missing, made up or without volume, settlements come jittered, at any
+hour, several to a bar and with either sign, and targets ask for more than margin allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+
+from perpwalk.config import BrokerSection, SlippageSection, TierSection
+from perpwalk.domain import BarFrame, FundingFrame, Market
+from perpwalk.ledger import Ledger
+from perpwalk.recompute import recompute, target_table
+
+START = pd.Timestamp("2024-03-01T00:00:00Z")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One market, the account's settings, and the targets by bar."""
+
+    market: Market
+    targets: dict[int, float]
+    broker: BrokerSection
+
+    def ledger(self, **changes: object) -> Ledger:
+        """Recompute it, with settings of the account changed."""
+        broker = self.broker.model_copy(update=changes)
+        return recompute(self.market, target_table(self.market, self.targets), broker)
+
+    def __repr__(self) -> str:
+        """Show what is needed to see a failing scenario."""
+        bars, funding = self.market.bars, self.market.funding
+        frame = bars.to_frame().assign(filled=bars.filled)
+        rates = pd.DataFrame({"rate": funding.rate, "mark": funding.mark_price})
+        rates.index = funding.settle_time
+        mark = "" if self.market.mark is None else f"\nmark\n{self.market.mark.to_frame()}"
+        return f"{frame.to_string()}{mark}\n{rates.to_string()}\n{self.targets}\n{self.broker!r}"
+
+
+# ── bars ─────────────────────────────────────────────────────────────────────────────────────────
+
+PERMILLE = st.sampled_from((0, 0, 1, -1, 3, -3, 8, -8, 20, -20, 60, -60, 150, -150, 400, -350))
+WICK = st.sampled_from((0, 0, 1, 4, 15, 50, 200))
+VOLUME = st.sampled_from((0, 0.01, 0.3, 1, 1, 5, 1000))  # in initial accounts' worth
+ODDITY = st.sampled_from(("",) * 12 + ("filled", "missing"))
+
+
+@st.composite
+def _bars(draw: st.DrawFn, cash: float) -> BarFrame:
+    interval = pd.Timedelta(draw(st.sampled_from(("1h", "1h", "4h", "15min"))))
+    price = draw(st.sampled_from((0.0831, 3.5, 100.0, 2345.67, 61000.5)))
+    unit = cash / price
+    kinds = st.tuples(PERMILLE, PERMILLE, WICK, WICK, VOLUME, ODDITY)
+    rows, times, filled = [], [], []
+    time = START
+    for gap, move, up, down, volume, oddity in draw(st.lists(kinds, min_size=2, max_size=20)):
+        if oddity == "filled":
+            rows.append((price, price, price, price, 0.0))
+        else:
+            opened = price * (1 + gap / 1000)
+            price = round(opened * (1 + move / 1000), 6)
+            high = max(opened, price) * (1 + up / 1000)
+            low = min(opened, price) * (1 - down / 1000)
+            rows.append((opened, high, low, price, volume * unit))
+        time += interval * (3 if oddity == "missing" else 1)
+        times.append(time)
+        filled.append(oddity == "filled")
+    columns = ["open", "high", "low", "close", "volume"]
+    frame = pd.DataFrame(rows, columns=columns, index=pd.DatetimeIndex(times))
+    return BarFrame.of(frame, symbol="TESTUSDT", interval=interval, filled=filled)
+
+
+@st.composite
+def _mark(draw: st.DrawFn, bars: BarFrame) -> BarFrame | None:
+    if not draw(st.booleans()):
+        return None
+    shift = np.array([draw(st.sampled_from((0, 2, -2, 10, -10))) for _ in range(len(bars))]) / 1000
+    frame = bars.to_frame().mul(1 + shift, axis=0).assign(volume=0.0)
+    return BarFrame.of(frame, symbol=bars.symbol, interval=bars.interval)
+
+
+RATE = st.sampled_from((0.0, 0.0001, 0.0001, -0.0002, 0.0005, 0.003, -0.004, 0.02, -0.03))
+JITTER = st.sampled_from((0, 0, 0, 7, -12, 850, -900, 20_000, -25_000))  # milliseconds
+
+
+@st.composite
+def _funding(draw: st.DrawFn, bars: BarFrame) -> FundingFrame:
+    """Settlements every 15 minutes to 8 hours from before the first bar to past the last."""
+    every = pd.Timedelta(draw(st.sampled_from(("8h", "4h", "1h", "30min", "15min"))))
+    span = bars.close_time[-1] + every - bars.open_time[0]
+    count = min(int(span / every) + 1, 60)
+    first = bars.open_time[0].floor("8h")
+    stamps, rates, marks = [], [], []
+    for k in range(count):
+        rate, jitter, own = draw(st.tuples(RATE, JITTER, st.sampled_from((None, None, 0.99, 1.01))))
+        stamps.append(first + every * k + pd.Timedelta(milliseconds=jitter))
+        rates.append(rate)
+        marks.append(np.nan if own is None else own * bars.close[0])
+    order = np.argsort(pd.DatetimeIndex(stamps))
+    return FundingFrame.of(
+        pd.DatetimeIndex(stamps)[order],
+        np.array(rates)[order],
+        np.array(marks)[order],
+        symbol=bars.symbol,
+    )
+
+
+# ── settings and targets ─────────────────────────────────────────────────────────────────────────
+
+SLIPPAGE = st.builds(
+    SlippageSection,
+    kind=st.sampled_from(("none", "fixed", "spread_range", "square_root")),
+    bps=st.sampled_from((0.0, 1.0, 40.0)),
+    range_share=st.sampled_from((0.0, 0.05, 1.0)),
+    impact=st.sampled_from((0.1, 0.5, 3.0)),
+)
+
+
+@st.composite
+def _tiers(draw: st.DrawFn) -> tuple[TierSection, ...]:
+    """Tables that are continuous, as exchanges publish them, or (rarely) jump."""
+    floors = (0.0, 2_000.0, 9_000.0, 40_000.0)[: draw(st.integers(1, 4))]
+    rates = (0.004, 0.01, 0.03, 0.1)
+    leverages = draw(st.sampled_from(((125, 50, 20, 5), (125, 125, 125, 125), (10, 5, 3, 1))))
+    jumps = draw(st.sampled_from((False, False, True)))
+    rows, amount = [], 0.0
+    for k, floor in enumerate(floors):
+        amount += floor * (rates[k] - rates[k - 1]) if k else 0.0
+        rows.append(
+            TierSection(
+                notional_floor=floor,
+                maintenance_rate=rates[k],
+                maintenance_amount=0.0 if jumps else amount,
+                max_leverage=leverages[k],
+            )
+        )
+    return tuple(rows)
+
+
+BROKER = st.builds(
+    BrokerSection,
+    cash=st.just(10_000.0),
+    leverage=st.sampled_from((1.0, 1.0, 1.5, 2.0, 5.0, 10.0, 25.0, 125.0)),
+    margin=st.sampled_from(("isolated", "isolated", "cross")),
+    taker_fee=st.sampled_from((0.0, 0.0002, 0.0005, 0.01)),
+    liquidation_fee=st.sampled_from((0.0, 0.005, 0.02)),
+    tick_size=st.sampled_from((0.0, 0.0, 0.0, 0.01)),
+    lot_size=st.sampled_from((0.001, 0.001, 0.01, 0.1, 1.0, 0.0)),
+    min_notional=st.sampled_from((0.0, 5.0, 5.0, 800.0)),
+    slippage=SLIPPAGE,
+    volume_share=st.sampled_from((None, None, 0.1, 1.0)),
+    tiers=_tiers(),
+)
+SHARE = st.sampled_from(
+    (0, 0, 0.0004, 0.1, 0.3, 0.5, 0.9, 0.99, 1.0, 1.5, -0.2, -0.5, -0.9, -1, -2)
+)
+WHEN = st.sampled_from((True, False, False))
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, *, cheap: bool = False) -> Scenario:
+    """Draw a scenario; ``cheap`` ones have no costs, no funding and carry every target."""
+    broker = draw(BROKER)
+    if cheap:
+        broker = without_costs(broker)
+    bars = draw(_bars(broker.cash))
+    funding = FundingFrame.empty(bars.symbol) if cheap else draw(_funding(bars))
+    mark = None if cheap else draw(_mark(bars))
+    targets = {}
+    for i in range(len(bars)):
+        if i == 0 or draw(WHEN):
+            share = draw(SHARE) * (0.01 if cheap else broker.leverage)
+            targets[i] = round(share * broker.cash / bars.close[i], 5)
+    return Scenario(Market(bars=bars, funding=funding, mark=mark), targets, broker)
+
+
+def without_costs(broker: BrokerSection) -> BrokerSection:
+    """Return settings under which trading is free and small positions never end by force."""
+    return broker.model_copy(
+        update={
+            "leverage": 1.0,
+            "taker_fee": 0.0,
+            "liquidation_fee": 0.0,
+            "min_notional": 0.0,
+            "tick_size": 0.0,
+            "slippage": SlippageSection(kind="none"),
+        }
+    )
