@@ -208,6 +208,15 @@ def test_the_volume_in_base_coin_is_taken(tmp_path, columns):
     assert table()["volume"].tolist() == bars.volume.tolist()
 
 
+def test_the_symbol_tells_which_of_two_coins_is_the_base(tmp_path):
+    """Of Volume BTC and Volume ETH the first is ETHBTC's quote and BTCUSDT's base."""
+    frame = table().rename(columns={"volume": "Volume ETH"}).assign(**{"Volume BTC": 1.0})
+    path = write_csv(tmp_path / "x.csv", frame)
+
+    assert table()["volume"].tolist() == bars_of(path, symbol="ETHBTC")[0].volume.tolist()
+    assert [1.0] * 6 == bars_of(path, symbol="BTCUSDT")[0].volume.tolist()
+
+
 def test_a_quote_volume_alone_is_not_taken_for_the_base_volume(tmp_path):
     """A file with dollars only lacks the volume."""
     frame = table().rename(columns={"volume": "Volume USDT"})

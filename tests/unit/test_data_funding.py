@@ -100,6 +100,12 @@ def test_calm_rates_in_percent_are_known_by_their_base_rate(tmp_path):
         read(tmp_path, calm)
 
 
+def test_rates_that_are_large_at_every_settlement_are_refused(tmp_path):
+    """No rate is above 3 % and none is a base rate, but half of them above 0.5 % never happens."""
+    with pytest.raises(DataError, match=r"row 2, .*half of all rates are above 0\.006"):
+        read(tmp_path, np.full(50, 0.006))
+
+
 def test_one_settlement_of_one_percent_is_a_rate_like_another(tmp_path):
     """A wild day with a capped rate is no scale error."""
     rate = rates(100)

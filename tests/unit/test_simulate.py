@@ -166,6 +166,13 @@ def test_candles_pass_the_checks_of_a_file(tmp_path, interval):
         assert frame.high.tolist() == again.high.tolist()
 
 
+def test_high_and_low_hold_open_and_close_to_the_last_bit(edgeless):
+    """Rounding never puts an extreme inside the body."""
+    for frame in (edgeless.bars, edgeless.mark):
+        assert (frame.high >= np.maximum(frame.open, frame.close)).all()
+        assert (frame.low <= np.minimum(frame.open, frame.close)).all()
+
+
 def test_the_open_is_the_last_close(edgeless):
     """Nothing happens between bars."""
     assert np.array_equal(edgeless.bars.open[1:], edgeless.bars.close[:-1])

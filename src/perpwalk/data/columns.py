@@ -200,7 +200,7 @@ def _freqtrade_rate(table: Table) -> int | None:
 
 
 def _rate_among_zeros(table: Table, rate: int, others: list[int]) -> int:
-    if any(float(table.sample[position] or "nan") != 0.0 for position in others):
+    if not all(re.fullmatch(r"[+-]?0+(?:\.0*)?", table.sample[i].strip()) for i in others):
         raise table.error(
             "looks like candles (open, high, low, close), not like funding rates; "
             "give a file with a funding_rate column"

@@ -166,8 +166,9 @@ class _CsvTable(Table):
 
 
 def _open_csv(content: Content) -> Table:
-    head = content.data[:_HEAD_BYTES].decode(errors="replace")
-    lines = head.splitlines(keepends=True)
+    # Split as bytes: text would also break at form feeds and the like, where CSV does not.
+    head = content.data[:_HEAD_BYTES].splitlines(keepends=True)
+    lines = [text.decode(errors="replace") for text in head]
     delimiter = _sniff_delimiter(content.path, lines)
     above = _comment_lines(lines, delimiter)
     names = tuple(_fields(lines[above].lstrip("# "), delimiter))
@@ -201,7 +202,7 @@ def _open_csv(content: Content) -> Table:
 
 def _sniff_delimiter(path: Path, lines: list[str]) -> str:
     """Choose the delimiter that most of the first lines hold most of."""
-    some = [text for text in lines[: _COMMENT_LINES + 10] if text.strip()]
+    some = [text for text in lines if text.strip()][: _COMMENT_LINES + 10] or [""]
     best = max(_DELIMITERS, key=lambda d: (sum(d in text for text in some), some[-1].count(d)))
     if not any(best in text for text in some):
         raise DataError(
