@@ -25,7 +25,9 @@ def wilson(hits: float, n: float, confidence: float = 0.95) -> Interval | None:
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return Interval(max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+    low = 0.0 if hits == 0 else max(0.0, (centre - half) / scale)  # exact, not rounded
+    high = 1.0 if hits == n else min(1.0, (centre + half) / scale)
+    return Interval(low, high)
 
 
 def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Interval | None:
