@@ -291,8 +291,8 @@ def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     """
     if len(ns) < 30:
         return []
-    jump = np.abs(np.log(prices.open[1:] / prices.close[:-1]))
-    typical = float(np.median(np.log(prices.high / prices.low)))
+    jump = np.abs(prices.open[1:] / prices.close[:-1] - 1)
+    typical = float(np.median(prices.high / prices.low)) - 1
     suspects = np.flatnonzero((jump > 0.1 * typical) & (prices.volume[:-1] > 0)).tolist()
     partial = [i for i in suspects if prices.volume[i] < 0.65 * _usual_volume(prices.volume, i)]
     last = len(ns) - 1
