@@ -1,0 +1,117 @@
+"""One replay: markets, a strategy and an account in; the book out."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.bridge import bt
+from engine.broker import PerpBroker
+from engine.feed import FundingFeed, PerpFeed
+from perpwalk.config import BrokerSection
+from perpwalk.domain import IntArray, Market, to_ns
+from perpwalk.errors import UsageError
+from perpwalk.ledger import Ledger
+from perpwalk.signals import SignalSource
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayMarket:
+    """One contract to replay, and who says what its signal is."""
+
+    market: Market
+    signals: SignalSource | None = None
+
+
+def replay(
+    markets: Sequence[ReplayMarket],
+    strategy: type,
+    params: Mapping[str, Any],
+    broker: BrokerSection,
+    *,
+    start: pd.Timestamp | None = None,
+    end: pd.Timestamp | None = None,
+    funding_feeds: bool = False,
+    on_bar: Callable[[int, int], None] | None = None,
+) -> Ledger:
+    """Replay bars and settlements through one continuous account and return its book.
+
+    Parameters
+    ----------
+    markets
+        One or more; each symbol once. The first one's price and position stand in the book.
+    strategy, params
+        A Backtrader strategy and its parameters.
+    broker
+        The account: cash, leverage, fees, margins, fills.
+    start, end
+        Bars whose close lies in ``[start, end]`` are replayed: the first decision falls on
+        ``start``. None means the first, or last, bar there is.
+    funding_feeds
+        Add a ``FundingFeed`` after all price feeds for each market.
+    on_bar
+        Called after each bar with the number of bars done and of all.
+
+    Returns
+    -------
+    Ledger
+        Positions open at the end are valued at the last close, not closed; orders that still wait
+        are listed as pending.
+
+    Raises
+    ------
+    UsageError
+        No market, a symbol twice, or no bar between ``start`` and ``end``.
+    """
+    _check_symbols(markets)
+    feeds = [_feed(one, start, end) for one in markets]
+    account = PerpBroker(broker, feeds, on_bar=on_bar)
+    cerebro = bt.Cerebro(
+        stdstats=False, runonce=True, preload=True, cheat_on_open=broker.cheat_on_open
+    )
+    cerebro.setbroker(account)
+    for feed in feeds:
+        cerebro.adddata(feed)
+    if funding_feeds:
+        for feed in feeds:
+            funding = FundingFeed(feed.market, feed.first, feed.first + len(feed.bars))
+            cerebro.adddata(funding, name=f"{feed._name}-funding")
+    cerebro.addstrategy(strategy, **params)
+    with _fewer_collections():
+        cerebro.run()
+    return account.ledger()
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Let Python look for cycles less often: a replay makes many objects and keeps most of them."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _check_symbols(markets: Sequence[ReplayMarket]) -> None:
+    symbols = [one.market.symbol for one in markets]
+    if not symbols:
+        raise UsageError("a replay needs at least one market")
+    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+    if twice:
+        raise UsageError(f"{', '.join(twice)} is given twice; replay each symbol once")
+
+
+def _feed(one: ReplayMarket, start: pd.Timestamp | None, end: pd.Timestamp | None) -> PerpFeed:
+    closes: IntArray = to_ns(one.market.bars.close_time)
+    first = 0 if start is None else int(np.searchsorted(closes, to_ns(start), side="left"))
+    stop = len(closes) if end is None else int(np.searchsorted(closes, to_ns(end), side="right"))
+    if first >= stop:
+        raise UsageError(f"{one.market.symbol} has no bar that closes between {start} and {end}")
+    return PerpFeed(one.market, first, stop, signals=one.signals)
