@@ -1,0 +1,496 @@
+"""``perpwalk audit``: hunt leaks in everything a configuration names, as one black box.
+
+The pipeline that is audited is the one that runs: the same features (the user's own too), labels,
+folds and walk-forward driver, without its cache on disk. Training a network dozens of times would
+take hours, so most detectors run with a logistic stand-in for the model; ``full`` then repeats the
+main ones with the real model on one fold. The strategy is audited by replays of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine import replay
+from engine.plugins import load_strategy
+from engine.progress import Reporter, Silent
+from engine.walkforward import FoldResult, WalkForward
+from perpwalk import data, features, folds, labels, models
+from perpwalk.audit.labels import audit_labels
+from perpwalk.audit.leaks.contract import (
+    PLAIN,
+    FoldTrace,
+    Outcome,
+    PipelineOutput,
+    Probe,
+    digest,
+)
+from perpwalk.audit.leaks.strategy import StrategyTrace, audit_strategy
+from perpwalk.audit.leaks.suite import LeakReport, Plan, run_suite
+from perpwalk.config import Config
+from perpwalk.domain import (
+    Bar,
+    FeatureFrame,
+    Finding,
+    Fold,
+    IntArray,
+    LabelFrame,
+    Level,
+    Market,
+)
+from perpwalk.errors import LookAheadError
+from perpwalk.signals import LiveSignals, PrecomputedSignals
+
+STAND_IN = "logistic"
+AGREEMENT = 1e-6  # batched against online forecasts
+STRATEGY_BARS = 400
+ONLINE_BARS = 24
+REAL_EPOCHS, REAL_ROUNDS = 3, 60
+
+QUICK = Plan(
+    truncation_times=40, folds=3, interior=2, all_kinds_at_start=False, max_cuts=12,
+    permutations=2, null_markets=2, delay_bars=0,
+)  # fmt: skip
+FULL = Plan(
+    truncation_times=60, interior=2, max_cuts=40, permutations=6, null_markets=8, delay_bars=3
+)
+REAL = Plan(
+    truncation_times=0, startup=False, folds=1, interior=1, all_kinds_at_start=False, max_cuts=4,
+    permutations=0, null_markets=2, planted=True, canaries=False, delay_bars=0,
+)  # fmt: skip
+
+_ONLY_ONCE = ("single features",)  # the same with any model
+
+
+# ── the black box ────────────────────────────────────────────────────────────────────────────────
+
+
+class ConfiguredPipeline:
+    """What a configuration names, from market to forecasts, as ``perpwalk.audit.leaks`` wants it.
+
+    Parameters
+    ----------
+    config
+        With the model that is to be fitted.
+    market
+        Read once; only whether it has funding records is taken from it.
+    """
+
+    def __init__(self, config: Config, market: Market) -> None:
+        self._config = config
+        self._set = features.feature_set(config.features, funding=market.funding_features)
+        self._timesteps = models.build_model(config.model).timesteps
+
+    @property
+    def feature_set(self) -> features.FeatureSet:
+        """The features that are computed."""
+        return self._set
+
+    def features(self, market: Market) -> FeatureFrame:
+        """Compute the features alone."""
+        return self._set.compute(market.bars, market.funding)
+
+    def __call__(self, market: Market, seed: int, probe: Probe = PLAIN) -> PipelineOutput:
+        """Run features, labels, folds, and fit and forecast of each fold the probe wants."""
+        target = labels.make_labels(market.bars, self._config.label)
+        if probe.labels is not None:
+            target = probe.labels(target)
+        frame = self.features(market)
+        if probe.features is not None:
+            frame = probe.features(frame, target)
+        wanted = [fold for fold in self._cut(market, frame, target) if probe.wants(fold.number)]
+        results = self.fit(frame, target, wanted, seed, memorise=probe.memorise)
+        return PipelineOutput(
+            features=frame, labels=target, folds=tuple(_trace(result) for result in results)
+        )
+
+    def fit(
+        self,
+        frame: FeatureFrame,
+        target: LabelFrame,
+        wanted: Sequence[Fold],
+        seed: int,
+        *,
+        memorise: bool = False,
+    ) -> list[FoldResult]:
+        """Fit and forecast folds, keeping nothing on disk."""
+        config = self._config.model_copy(update={"seed": seed})
+        if memorise:
+            config = _with_model(config, kind="perpwalk.audit.leaks.canaries:Memoriser", params={})
+        return list(WalkForward(config, frame, target).run(wanted))
+
+    def _cut(self, market: Market, frame: FeatureFrame, target: LabelFrame) -> tuple[Fold, ...]:
+        return folds.make_folds(
+            self._config.walk_forward,
+            close_time=market.bars.close_time,
+            interval=market.bars.interval,
+            usable=folds.usable_rows(frame, self._timesteps),
+            labels=target,
+            purge=labels.purge_bars(self._config.label, market.bars.interval),
+        )
+
+
+def _with_model(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
+def _trace(result: FoldResult) -> FoldTrace:
+    fitted = result.fitted
+    return FoldTrace(
+        fold=fitted.fold,
+        fitted={
+            "selection": digest(fitted.preprocessor.names),
+            "scaler": digest(fitted.preprocessor.center, fitted.preprocessor.scale),
+            "stopping": digest([(report.stage, report.epoch) for report in result.training]),
+            "model": _model_digest(result),
+        },
+        threshold=fitted.threshold,
+        p_up=result.forecast.p_up,
+    )
+
+
+def _model_digest(result: FoldResult) -> str:
+    """Return the hash of the files the model would save; a canary's forecasts stand for it."""
+    model = result.fitted.model
+    if model.kind.endswith(":Memoriser"):
+        return digest(result.forecast.p_up)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        return digest(*(path.read_bytes() for path in sorted(Path(folder).rglob("*.*"))))
+
+
+# ── the audit ────────────────────────────────────────────────────────────────────────────────────
+
+
+def audit(config: Config, *, full: bool = False, reporter: Reporter | None = None) -> LeakReport:
+    """Run all leak detectors on what ``config`` names.
+
+    Parameters
+    ----------
+    full
+        Also fit the real model, on one fold with fewer epochs, and draw more surrogate markets.
+        Without it, a minute on the demo.
+
+    Returns
+    -------
+    LeakReport
+        ``findings`` (errors first), ``table``, ``power``, ``blind_spots``, ``exit_code``.
+
+    Raises
+    ------
+    UserError
+        Configuration or data are unusable.
+    """
+    tell = reporter or Silent()
+    tell.stage("load")
+    market = data.load_market(config.market, seed=config.seed)
+    subject = _Subject(config, market, tell)
+    report = subject.stand_in(FULL if full else QUICK)
+    report = report.with_outcomes(*subject.audits(report), *subject.replays(report))
+    if full and config.model.kind != STAND_IN:
+        report = _joined(report, subject.real_model(report))
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """The configuration under audit and its market."""
+
+    config: Config
+    market: Market
+    tell: Reporter
+
+    def stand_in(self, plan: Plan) -> LeakReport:
+        config = _with_model(self.config, kind=STAND_IN, params={})
+        box = ConfiguredPipeline(config, self.market)
+        self.tell.stage(f"leak detectors, {STAND_IN} stand-in", 9)
+        return run_suite(box, self.market, self.config.seed, plan, self.tell.step)
+
+    def audits(self, report: LeakReport) -> list[Outcome]:
+        """Hold labels and folds against what they are declared to be."""
+        control = report.control
+        cut = [trace.fold for trace in control.folds]
+        purge = labels.purge_bars(self.config.label, self.market.bars.interval)
+        named = {
+            "labels": audit_labels(control.labels, self.market.bars, self.config.label, cut),
+            "folds": folds.check_folds(cut, control.labels, purge=purge),
+        }
+        return [
+            Outcome(detector=name, summary=_counted(found), findings=found)
+            for name, found in named.items()
+        ]
+
+    def replays(self, report: LeakReport) -> list[Outcome]:
+        """Audit what needs signals: online against batched, and the strategy."""
+        config = _with_model(self.config, kind=STAND_IN, params={})
+        box = ConfiguredPipeline(config, self.market)
+        control = report.control
+        chosen = [control.folds[0].fold, control.folds[-1].fold][: len(control.folds)]
+        self.tell.stage("signals and strategy", 2)
+        results = box.fit(control.features, control.labels, chosen, self.config.seed)
+        outcomes = [_online(box, self.market, results)]
+        self.tell.step("online signals")
+        outcomes.append(_strategy(self.config, self.market, results[0]))
+        self.tell.step("strategy")
+        return outcomes
+
+    def real_model(self, report: LeakReport) -> LeakReport:
+        """Repeat the main detectors with the configured model on one fold."""
+        config = _with_model(
+            self.config,
+            lstm=_at_most(self.config.model.lstm, epochs=REAL_EPOCHS),
+            xgb=_at_most(self.config.model.xgb, rounds=REAL_ROUNDS),
+        )
+        numbers = [trace.fold.number for trace in report.control.folds]
+        plan = replace(REAL, only_folds=(numbers[len(numbers) // 2],))
+        self.tell.stage(f"leak detectors, {self.config.model.kind} on one fold", 5)
+        box = ConfiguredPipeline(config, self.market)
+        return run_suite(box, self.market, self.config.seed, plan, self.tell.step)
+
+
+def _at_most(section: Any, **limits: int) -> Any:
+    smaller = {name: min(getattr(section, name), limit) for name, limit in limits.items()}
+    return section.model_copy(update=smaller)
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    warnings = sum(finding.level is Level.WARN for finding in findings)
+    return f"{errors} errors, {warnings} warnings"
+
+
+def _joined(report: LeakReport, real: LeakReport) -> LeakReport:
+    outcomes = [
+        replace(outcome, detector=f"real model: {outcome.detector}")
+        for outcome in real.outcomes
+        if outcome.detector not in _ONLY_ONCE
+    ]
+    power = (*report.power, *(f"real model: {line}" for line in real.power))
+    return replace(report.with_outcomes(*outcomes), power=power)
+
+
+# ── online against batched ───────────────────────────────────────────────────────────────────────
+
+
+def _online(box: ConfiguredPipeline, market: Market, results: Sequence[FoldResult]) -> Outcome:
+    """Deliver bars one by one from the start of each fold and compare with the batch."""
+    compared, worst, missing = 0, 0.0, 0
+    worst_at = ""
+    for result in results:
+        first = int(result.forecast.rows[0])
+        batch = dict(zip(result.forecast.rows.tolist(), result.forecast.p_up.tolist(), strict=True))
+        live = _live(box, market, result, first)
+        for row in range(first, min(first + ONLINE_BARS, len(market.bars))):
+            live.observe(_bar(market, row), _settled(market, row))
+            signal = live.at(market.bars.close_time[row])
+            if (signal is None) != (row not in batch):
+                missing += 1
+            elif signal is not None:
+                compared += 1
+                gap = abs(signal.p_up - batch[row])
+                if gap > worst:
+                    worst, worst_at = gap, f"{market.bars.close_time[row]:%Y-%m-%d %H:%M} UTC"
+    return Outcome(
+        detector="online signals",
+        summary=f"{compared} decisions computed bar by bar; largest difference {worst:.3g}",
+        findings=_disagreement(worst, worst_at, missing, compared),
+        numbers={"compared": float(compared), "largest": worst, "missing": float(missing)},
+    )
+
+
+def _live(box: ConfiguredPipeline, market: Market, result: FoldResult, first: int) -> LiveSignals:
+    begin = market.bars.close_time[first - 1]
+    settled = int(market.funding.settle_time.searchsorted(begin, side="right"))
+    return LiveSignals(
+        box.feature_set,
+        [result.fitted],
+        past_bars=market.bars.rows(0, first),
+        past_funding=market.funding.rows(0, settled),
+    )
+
+
+def _bar(market: Market, row: int) -> Bar:
+    bars = market.bars
+    return Bar(
+        open_time=bars.open_time[row],
+        close_time=bars.close_time[row],
+        open=float(bars.open[row]),
+        high=float(bars.high[row]),
+        low=float(bars.low[row]),
+        close=float(bars.close[row]),
+        volume=float(bars.volume[row]),
+    )
+
+
+def _settled(market: Market, row: int) -> Any:
+    stamps, closes = market.funding.settle_time, market.bars.close_time
+    since, until = stamps.searchsorted(closes[[row - 1, row]], side="right")
+    return market.funding.rows(int(since), int(until))
+
+
+def _disagreement(worst: float, at: str, missing: int, compared: int) -> tuple[Finding, ...]:
+    if worst <= AGREEMENT and missing == 0:
+        return ()
+    return (
+        Finding(
+            code="K010",
+            level=Level.ERROR,
+            where="online signals",
+            message="forecasts computed bar by bar differ from those computed in one batch",
+            observed=f"by up to {worst:.3g} at {at or 'no decision'}; {missing} of "
+            f"{compared + missing} decisions have a forecast in one of the two only",
+            expected=f"at most {AGREEMENT:g}, and the same decisions",
+            why="the batch sees something that a live run would not, or a feature looks back "
+            "further than it declares",
+            advice="K001 and K009 name the feature; give it its true look-back",
+        ),
+    )
+
+
+# ── the strategy ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _strategy(config: Config, market: Market, result: FoldResult) -> Outcome:
+    """Replay the strategy over other futures with the same signals."""
+    strategy, params = load_strategy(config.strategy.name, config.strategy.params)
+    rows: IntArray = result.forecast.rows[:STRATEGY_BARS]
+    start, end = market.bars.close_time[rows[0]], market.bars.close_time[rows[-1]]
+    signals = PrecomputedSignals([result.forecast], [result.fitted.threshold])
+
+    def box(other: Market) -> StrategyTrace:
+        book = replay.replay(
+            [replay.ReplayMarket(other, signals)],
+            strategy,
+            params,
+            config.broker,
+            start=start,
+            end=end,
+        )
+        return StrategyTrace.of(book)
+
+    try:
+        outcome = audit_strategy(box, market, config.seed)
+    except LookAheadError as error:
+        outcome = _refused(error)
+    if not config.broker.cheat_on_open:
+        return outcome
+    return replace(outcome, findings=(*outcome.findings, _CHEATS))
+
+
+def _refused(error: LookAheadError) -> Outcome:
+    finding = Finding(
+        code="K008",
+        level=Level.ERROR,
+        where="the strategy's decisions",
+        message="the strategy reached for data that was not known yet, and was refused",
+        observed=" ".join(str(error).split()),
+        expected="only the current and earlier bars",
+        why="it cannot run at all as it is",
+        advice="read only the current and earlier bars",
+    )
+    return Outcome(
+        detector="strategy", summary="the replay refused a look ahead", findings=(finding,)
+    )
+
+
+_CHEATS = Finding(
+    code="K008",
+    level=Level.ERROR,
+    where="broker.cheat_on_open",
+    message="orders may be decided on the very open at which they fill",
+    observed="true",
+    expected="false",
+    why="nobody sees an opening price and trades at it",
+    advice="set broker.cheat_on_open: false",
+)
+
+
+# ── showing it ───────────────────────────────────────────────────────────────────────────────────
+
+_MARK = {Level.ERROR: ("ERROR", "bold red"), Level.WARN: ("WARN", "yellow"), Level.INFO: ("", "")}
+
+
+def show(report: LeakReport, console: Console, *, most: int = 20) -> None:
+    """Print the table of detectors, the findings worth acting on, the power, the blind spots."""
+    table = Table(box=None, header_style="bold")
+    for column in ("detector", "says", "codes", "in numbers"):
+        table.add_column(column, overflow="fold")
+    for outcome in report.outcomes:
+        codes = " ".join(dict.fromkeys(finding.code for finding in outcome.findings))
+        said = _said(outcome)
+        table.add_row(outcome.detector, said, codes, Text(outcome.summary))
+    console.print(table)
+    loud = [finding for finding in report.findings if finding.level is not Level.INFO]
+    for finding in loud[:most]:
+        _show_finding(finding, console)
+    if len(loud) > most:
+        console.print(f"… and {len(loud) - most} more findings")
+    _show_lines("Power", report.power, console)
+    _show_lines("What this audit cannot see", report.blind_spots, console)
+
+
+def _said(outcome: Outcome) -> Text:
+    levels = {finding.level for finding in outcome.findings}
+    if Level.ERROR in levels:
+        return Text("ALARM", "bold red")
+    if Level.WARN in levels:
+        return Text("warns", "yellow")
+    return Text("not judged" if outcome.summary.startswith("not judged") else "silent", "green")
+
+
+def _show_finding(finding: Finding, console: Console) -> None:
+    word, style = _MARK[finding.level]
+    head = Text.assemble((f"{word} {finding.code} ", style), f"{finding.where}: {finding.message}")
+    console.print(head)
+    for name in ("observed", "expected", "why", "advice"):
+        text = getattr(finding, name)
+        if text is not None:
+            console.print(Text(f"    {name}: {text}"), soft_wrap=True)
+
+
+def _show_lines(title: str, lines: Sequence[str], console: Console) -> None:
+    if lines:
+        console.print(Text(title, "bold"))
+    for line in lines:
+        console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def document(report: LeakReport) -> dict[str, Any]:
+    """Return the report as plain values for JSON; an undefined number is None."""
+    return {
+        "detectors": [
+            {
+                "detector": outcome.detector,
+                "alarm": outcome.caught,
+                "summary": outcome.summary,
+                "numbers": {
+                    name: None if value is None or not np.isfinite(value) else float(value)
+                    for name, value in outcome.numbers.items()
+                },
+            }
+            for outcome in report.outcomes
+        ],
+        "findings": [
+            {
+                "code": finding.code,
+                "level": str(finding.level),
+                "where": finding.where,
+                "message": finding.message,
+                "observed": finding.observed,
+                "expected": finding.expected,
+                "why": finding.why,
+                "advice": finding.advice,
+            }
+            for finding in report.findings
+        ],
+        "power": list(report.power),
+        "blind_spots": list(report.blind_spots),
+    }

@@ -1,0 +1,44 @@
+"""(d) On a market without any edge the pipeline must find none.
+
+The surrogate keeps the size of every move of the market at hand, its volumes and its calendar, and
+draws the signs by a fair coin. Confirms and sizes what perturbation finds, and catches what it
+cannot see: a label made of a return already known.
+"""
+
+from __future__ import annotations
+
+from perpwalk.audit.leaks.contract import Outcome, Pipeline
+from perpwalk.audit.leaks.scoring import MeanTest, fold_auc, mean_is_half
+from perpwalk.audit.leaks.surrogates import sign_flipped
+from perpwalk.domain import Finding, Level, Market
+
+
+def audit_null_market(pipeline: Pipeline, market: Market, seed: int, *, markets: int) -> Outcome:
+    """Run the pipeline on ``markets`` surrogates and test the mean AUC against 0.5, both ways."""
+    aucs = []
+    for number in range(markets):
+        surrogate = sign_flipped(market, seed + 1000 * (number + 1))
+        aucs.append(fold_auc(pipeline(surrogate, seed)))
+    found = mean_is_half(aucs)
+    if found is None:
+        return Outcome(detector="null market", summary="not judged: the labels have one class")
+    return Outcome(
+        detector="null market",
+        summary=f"no edge: {found.words}",
+        findings=(_finding(found),) if found.alarm else (),
+        numbers={"mean_auc": found.mean, "z": found.z, "detectable": found.detectable},
+    )
+
+
+def _finding(found: MeanTest) -> Finding:
+    return Finding(
+        code="K004",
+        level=Level.ERROR,
+        where="the whole pipeline",
+        message="the pipeline finds an edge where there is none: every sign was a coin's",
+        observed=found.words,
+        expected="0.5",
+        why="what it finds here it will find on any data, and never in the future",
+        advice="K001 names features, K002 the stage, L004 and L006 labels at fault; if all are "
+        "silent, look at what the data files themselves know too early",
+    )
