@@ -257,22 +257,28 @@ def _settle_funding(trades: list[_Trade], ledger: Ledger) -> None:
 
 
 def _settle_liquidations(trades: list[_Trade], ledger: Ledger) -> None:
-    """Share each bar's liquidation cost among the trades forced out in it, by notional."""
+    """Share each bar's liquidation cost among the trades that bear it, by notional."""
     cost = ledger.equity["liquidation"].to_numpy(dtype=float)
-    forced: dict[int, list[tuple[_Trade, float]]] = {}
-    for trade in trades:
-        for row, notional in trade.forced:
-            forced.setdefault(row, []).append((trade, notional))
     for row in np.flatnonzero(cost).tolist():
-        bearers = forced.get(row)
-        if bearers is None:
+        bearers = _bearers(trades, row)
+        if not bearers:
             raise AccountError(
                 f"a liquidation cost of {cost[row]:.12g} in the bar that closed at "
-                f"{ledger.equity['close_time'].iloc[row]} belongs to no liquidated position"
+                f"{ledger.equity['close_time'].iloc[row]} belongs to no position"
             )
         total = sum(notional for _, notional in bearers)
         for trade, notional in bearers:
             trade.liquidation += cost[row] * notional / total
+
+
+def _bearers(trades: list[_Trade], row: int) -> list[tuple[_Trade, float]]:
+    """Return the trades a liquidation cost belongs to, with their notional.
+
+    Those forced out in the bar. Where none was, the account went bankrupt on an ordinary fill (one
+    that slipped too far): what was written off belongs to the trades that ended there.
+    """
+    forced = [(t, notional) for t in trades for at, notional in t.forced if at == row]
+    return forced or [(t, t.left_value) for t in trades if t.end == row]
 
 
 def _mark(trade: _Trade, ledger: Ledger, marks: Mapping[str, float] | None) -> float:

@@ -102,10 +102,11 @@ class Book:
             paid, forced = self.payments.get(row, 0.0), self.forced.get(row, 0.0)
             equity += gained - fee - lost + paid - forced
             position = self.position_before(row + 1)
+            exposure = position * price / equity if equity > 0 else 0.0
             rows.append(
                 (
                     self.close_time(row), price, position, equity - position * price, equity,
-                    gained, fee, paid, lost, forced, position * price / equity, traded,
+                    gained, fee, paid, lost, forced, exposure, traded,
                 )
             )  # fmt: skip
             if row in self.payments:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from account_scenarios import Scenario, scenarios
 from hand_made_book import Book
-from hypothesis import given
+from hypothesis import given, settings
 
 from perpwalk.errors import AccountError
 from perpwalk.trades import TRADE_COLUMNS, closed_results, fill_rows, round_trips
@@ -129,12 +129,25 @@ def test_a_liquidation_cost_without_a_liquidation_is_an_error() -> None:
     """Money that left the account must have left it through a trade."""
     book = Book(prices=[100.0, 100.0, 60.0, 60.0])
     book.fill(1, 1.0)
-    book.liquidate(2, at=70.0, cost=0.35)
+    book.fill(2, -1.0)
     ledger = book.ledger()
-    ledger.fills.loc[1, "reason"] = "signal"
+    ledger.equity.loc[3, "liquidation"] = 0.35
 
-    with pytest.raises(AccountError, match="no liquidated position"):
+    with pytest.raises(AccountError, match="belongs to no position"):
         round_trips(ledger)
+
+
+def test_a_bankruptcy_on_an_ordinary_fill_is_written_off_to_its_trade() -> None:
+    """A fill that slipped too far leaves a debt that nobody pays: the trade does not bear it."""
+    book = Book(prices=[100.0, 100.0, 60.0, 60.0])
+    book.fill(1, 1.0)
+    book.fill(2, -1.0)
+    ledger = book.ledger()
+    ledger.equity.loc[2, "liquidation"] = -7.0
+    trade = round_trips(ledger).iloc[0]
+
+    assert -7.0 == trade["liquidation"]
+    assert "signal" == trade["exit_reason"]
 
 
 def test_a_book_without_fills_has_no_trades() -> None:
@@ -171,6 +184,7 @@ def test_a_second_symbol_needs_its_own_mark() -> None:
     assert [7.0, 20.0] == pytest.approx(trades["gross_pnl"].tolist())
 
 
+@settings(max_examples=settings().max_examples // 4)
 @given(scenario=scenarios())
 def test_the_trades_add_up_to_the_change_in_equity(scenario: Scenario) -> None:
     """Whatever happens: net PnL of all trades is the change in equity, part by part."""
