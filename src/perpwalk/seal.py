@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +60,16 @@ def sealed(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
     content = {**manifest, "files": hash_files(folder)}
     content.pop("seal", None)
+    return {**content, "seal": seal_of(content)}
+
+
+def resealed(manifest: Mapping[str, Any], folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return ``manifest`` after the files ``names`` were written again on purpose.
+
+    All other hashes stay as they are, so that this never covers up another change.
+    """
+    fresh = {name: file_hash(folder / name) for name in names}
+    content = {**manifest, "files": dict(sorted({**manifest["files"], **fresh}.items()))}
     return {**content, "seal": seal_of(content)}
 
 

@@ -110,6 +110,16 @@ def test_every_changed_missing_or_added_file_is_named(copy: Path) -> None:
     assert (seal.Break("manifest.json", "not sealed"),) == seal.broken({"seed": 7}, copy)
 
 
+def test_writing_one_file_again_on_purpose_covers_up_no_other_change(copy: Path) -> None:
+    """A page rendered again gets a new hash; a forged table beside it is still found."""
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "report.html").write_text("rendered again")
+    (copy / "trades.csv").write_text("forged")
+    again = seal.resealed(manifest, copy, ["report.html"])
+
+    assert (seal.Break("trades.csv", "changed"),) == seal.broken(again, copy)
+
+
 def test_tampering_is_reported_through_the_command(copy: Path) -> None:
     """The failed check names the file, the answer is no."""
     log = copy / "run.log"
