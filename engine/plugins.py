@@ -149,9 +149,7 @@ def load_strategy(name: str, params: Mapping[str, Any]) -> tuple[type, dict[str,
 
 def declared_params(strategy: type) -> dict[str, Any]:
     """Return the parameters a Backtrader strategy declares, with their defaults."""
-    names: list[str] = list(strategy.params._getkeys())  # type: ignore[attr-defined]
-    defaults: list[Any] = list(strategy.params._getvalues())  # type: ignore[attr-defined]
-    return dict(zip(names, defaults, strict=True))
+    return dict(strategy.params._getpairs())  # type: ignore[attr-defined]
 
 
 def _check_param(param: str, value: Any, declared: Mapping[str, Any], name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from perpwalk.reports.page import PageData, write_page
 from perpwalk.reports.tearsheet import write_tearsheet
-from perpwalk.runs import Run
+from perpwalk.runs import PARTIAL, Run
 
 __all__ = ["page_data", "write_page_of", "write_tearsheet_of"]
 
@@ -29,7 +29,8 @@ def write_tearsheet_of(run: Run) -> Path:
 
 def title_of(run: Run) -> str:
     """Return what a run's pages are called: experiment and run."""
-    return f"{run.path.parent.name} · {run.path.name}"
+    # Pages are drawn while the run is still being made.
+    return f"{run.path.parent.name} · {run.path.name.removesuffix(PARTIAL)}"
 
 
 def banner_of(run: Run) -> list[str]:
