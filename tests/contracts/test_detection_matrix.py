@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 
 from perpwalk.audit.leaking import (
     CLEAN,
+    DETECTORS,
     HONEST_STRATEGY,
     LEAKS,
     STRATEGIES,
@@ -110,6 +112,15 @@ def test_a_cheating_strategy_is_caught(name: str):
 def test_an_honest_strategy_is_not_accused():
     """Acting on the last close and filling at the next open raises nothing."""
     assert () == detect_strategy("honest", HONEST_STRATEGY, SEED).caught_by
+
+
+def test_the_docs_hold_the_matrix():
+    """Each pipeline and each detector stands in the table of docs/leaks.md, none as missed."""
+    text = (Path(__file__).parents[2] / "docs" / "leaks.md").read_text(encoding="utf-8")
+    names = [*CLEAN, *(leak.name for leak in LEAKS), *STRATEGIES]
+    assert [] == [name for name in names if f"| {name} |" not in text]
+    assert f"| {' | '.join(DETECTORS)} |" in text
+    assert "MISSED" not in text
 
 
 def _accused(seeds: range, plan: Plan | None) -> list[tuple[int, tuple[str, ...]]]:

@@ -15,6 +15,7 @@ from perpwalk.audit.leaks.delay import audit_delay
 from perpwalk.audit.leaks.determinism import audit_determinism
 from perpwalk.audit.leaks.permutation import shifted
 from perpwalk.audit.leaks.perturbation import ROUNDING, audit_perturbation, choose_cuts
+from perpwalk.audit.leaks.planted import judge
 from perpwalk.audit.leaks.scoring import FoldAuc, fold_auc, mean_is_half
 from perpwalk.audit.leaks.truncation import decision_rows, differs
 from perpwalk.domain import FeatureFrame, Level, Market, to_ns
@@ -202,3 +203,22 @@ def test_the_report_says_what_it_could_have_seen(market: Market):
     assert report.blind_spots
     assert list(report.table["detector"]) == [outcome.detector for outcome in report.outcomes]
     assert 0 == report.exit_code
+
+
+@pytest.mark.parametrize(
+    ("auc", "sd", "rows", "codes"),
+    [
+        (0.575, 0.008, 5200, []),
+        (0.530, 0.008, 5200, ["K005"]),  # significant, but a third of what is there
+        (0.500, 0.008, 5200, ["K005"]),
+        (0.532, 0.015, 1400, []),  # too few rows to say that half is missing
+        (0.500, 0.015, 1400, ["K005"]),
+        (0.660, 0.008, 5200, ["K005"]),  # more than there is
+    ],
+)
+def test_the_planted_edge_must_be_found_and_not_exceeded(
+    auc: float, sd: float, rows: int, codes: list[str]
+):
+    """Blind below half of it where the rows suffice to say so, presumed leaking above all of it."""
+    found = judge(FoldAuc(auc, sd, rows), 0.59, (auc - 0.5) / 0.09, "words")
+    assert codes == [finding.code for finding in found]

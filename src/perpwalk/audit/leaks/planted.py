@@ -45,7 +45,7 @@ def audit_planted(pipeline: Pipeline, market: Market, seed: int, *, horizon: int
     return Outcome(
         detector="planted edge",
         summary=words,
-        findings=tuple(_judge(found, best, share, words)),
+        findings=tuple(judge(found, best, share, words)),
         numbers={"auc": found.value, "best": best, "share": share},
     )
 
@@ -58,7 +58,8 @@ def _best(output: PipelineOutput, market: Market, score: FloatArray, horizon: in
     return None if best is None or best <= 0.5 else best
 
 
-def _judge(found: FoldAuc, best: float, share: float, words: str) -> list[Finding]:
+def judge(found: FoldAuc, best: float, share: float, words: str) -> list[Finding]:
+    """Return K005 where the AUC says that the pipeline is blind, or knows too much."""
     if found.value - best > ALARM_Z * found.null_sd:
         return [
             Finding(
