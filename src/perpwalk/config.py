@@ -177,8 +177,7 @@ class LstmSection(Section):
 
     Training ends after ``epochs``, or once validation loss has not improved for ``patience``
     epochs; after more than ``lr_patience`` such epochs the learning rate is multiplied by
-    ``lr_factor``. The weights kept are a moving average over about ``1 / (1 - averaging)`` steps
-    (0: the last step's own).
+    ``lr_factor``.
     """
 
     timesteps: Annotated[int, Field(ge=1, le=2000)] = 20
@@ -192,7 +191,6 @@ class LstmSection(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegative = 1e-2
     gradient_clip: Positive = 1.0
-    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.98
     patience: Count = 3
     lr_patience: Annotated[int, Field(ge=0)] = 0
     lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -46,15 +46,16 @@ def test_a_row_without_a_whole_window_is_refused(row):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_anywhere_in_a_window_names_row_and_column(bad):
+@pytest.mark.parametrize(("rows", "first"), [([6, 7], 6), ([3, 4], 4)])
+def test_a_value_that_is_not_finite_anywhere_in_a_window_names_row_and_column(bad, rows, first):
     """
     The oldest step of a window counts as much as its newest.
     """
     values = np.zeros((10, 3), np.float32)
     values[4, 2] = bad
 
-    with pytest.raises(UserError, match=r"decision row 6 .*column 2\); 1 of 2 windows"):
-        check_windows(values, np.array([6, 7]), timesteps=3)
+    with pytest.raises(UserError, match=rf"decision row {first} .*column 2\); 1 of 2 windows"):
+        check_windows(values, np.array(rows), timesteps=3)
 
 
 def test_values_outside_every_window_asked_for_may_be_anything():

@@ -90,6 +90,22 @@ def test_training_stops_once_validation_has_not_improved_for_patience_epochs():
     assert list(range(1, len(losses) + 1)) == [report.epoch for report in model.training]
 
 
+def losses_at(factor):
+    """Validation losses of a training whose rate is cut by ``factor`` on every plateau."""
+    model = LstmModel(settings(learning_rate=0.05, patience=6, epochs=6, lr_factor=factor)).fit(
+        noise(seed=0), noise(seed=1), CPU
+    )
+    return [report.validation_loss for report in model.training]
+
+
+def test_a_cut_reaches_the_optimizer():
+    """
+    At a rate of next to nothing, the weights stand still after the first plateau.
+    """
+    assert losses_at(1e-9)[-1] == pytest.approx(losses_at(1e-9)[-2], abs=1e-6)
+    assert losses_at(0.9)[-1] != pytest.approx(losses_at(0.9)[-2], abs=1e-6)
+
+
 @pytest.mark.parametrize("lr_patience", [0, 1])
 def test_the_learning_rate_is_cut_on_a_plateau(lr_patience):
     """
@@ -177,16 +193,24 @@ def test_a_device_that_is_not_there_is_an_error_of_the_configuration():
         choose_device("cuda")
 
 
+@pytest.fixture
+def three_threads():
+    """A setting that no test environment has by itself."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_threads_are_limited_inside_and_restored_after_an_error():
     """
     Zero changes nothing.
     """
-    before = torch.get_num_threads()
-
     with pytest.raises(ZeroDivisionError), threads_limited(1):
         assert 1 == torch.get_num_threads()
         _ = 1 / 0
-    with threads_limited(0):
-        assert before == torch.get_num_threads()
+    assert 3 == torch.get_num_threads()
 
-    assert before == torch.get_num_threads()
+    with threads_limited(0):
+        assert 3 == torch.get_num_threads()

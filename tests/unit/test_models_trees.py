@@ -6,8 +6,9 @@ import pytest
 from perpwalk.config import ModelSection, XgbSection
 from perpwalk.errors import UserError
 from perpwalk.models import FitContext, Sample, build_model, hybrid, lstm
+from perpwalk.models.base import History
 from perpwalk.models.baselines import LogisticModel
-from perpwalk.models.boost import XgbModel, _parameters
+from perpwalk.models.boost import TreeInput, XgbModel, _parameters, train_trees
 from perpwalk.models.hybrid import stacking_parts
 
 CPU = FitContext(seed=1, device="cpu", threads=1)
@@ -80,6 +81,24 @@ def test_trees_report_no_auc_where_validation_is_one_sided():
     model = XgbModel(XgbSection(rounds=2)).fit(span(0, 400), one_sided, CPU)
 
     assert {None} == {report.validation_auc for report in model.training}
+
+
+def test_trees_are_fitted_on_what_their_start_leaves_unexplained():
+    """
+    Started from log-odds that are right, the first round's loss is already low.
+    """
+    sample = span(0, 400)
+    inputs = sample.values[sample.rows]
+    right = np.where(sample.label == 1, 3, -3).astype(np.float32)
+    losses = {}
+    for name, start in (("right", right), ("none", None)):
+        history = History()
+        given = TreeInput(inputs, sample.label, start)
+        train_trees(XgbSection(rounds=1), given, given, CPU, history)
+        losses[name] = history.reports[0].train_loss
+
+    assert losses["right"] == pytest.approx(np.log1p(np.exp(-3)), abs=0.01)
+    assert losses["none"] > 0.5
 
 
 # ── stacking ─────────────────────────────────────────────────────────────────────────────────────
