@@ -406,16 +406,16 @@ def sharpes(
     Each is per bar of ``bar_seconds``: ratios of other bar lengths are scaled by the square root
     of time. Of a question asked more than once the latest answer is taken.
     """
-    return _sharpes(read(results).of(experiment), bar_seconds)
+    latest = _latest_sharpes(read(results).of(experiment), bar_seconds)
+    return np.array(list(latest.values()), dtype=np.float64)
 
 
-def _sharpes(ledger: TrialLedger, bar_seconds: float) -> FloatArray:
-    latest = {
+def _latest_sharpes(ledger: TrialLedger, bar_seconds: float) -> dict[str, float]:
+    return {
         trial.digest or trial.id: trial.sharpe * math.sqrt(bar_seconds / trial.bar_seconds)
         for trial in ledger.trials
         if trial.sharpe is not None and trial.bar_seconds is not None
     }
-    return np.array(list(latest.values()), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -449,6 +449,7 @@ def deflated(
     stats: SharpeStats | None,
     *,
     bar_seconds: float,
+    digest: str | None = None,
     prior: int | None = None,
     experiment: str | None = None,
 ) -> Deflated:
@@ -464,6 +465,9 @@ def deflated(
         Of the net returns per bar; None where the ratio is undefined.
     bar_seconds
         Length of one bar.
+    digest
+        The question ``stats`` answers, where its run has begun but not ended yet: its ratio then
+        counts as known.
     prior
         Declared earlier trials. With a single question on record and None declared nothing is
         returned: a first result is nearly always not the first try.
@@ -485,8 +489,10 @@ def deflated(
             "one trial on record and none declared: say with --prior-trials N how many came "
             "before (0 if none)"
         )
-    known = _sharpes(ledger, bar_seconds)
-    variance, method = _variance(known, counted.n, stats)
+    known = _latest_sharpes(ledger, bar_seconds)
+    if digest is not None:
+        known[digest] = stats.sharpe
+    variance, method = _variance(np.array(list(known.values())), counted.n, stats)
     return Deflated(
         probability=deflated_sharpe(stats, counted.n, variance),
         undeflated=undeflated,

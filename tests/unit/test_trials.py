@@ -234,6 +234,18 @@ def test_unseen_trials_are_not_assumed_alike(tmp_path: Path) -> None:
     assert "1 of 2 ratios known" in found.method
 
 
+def test_the_ratio_of_the_run_being_judged_counts_as_known(tmp_path: Path) -> None:
+    """A run that has not ended yet takes part with the ratio it is asking about."""
+    ran(tmp_path, "a", 0.01)
+    with begun(tmp_path, "b") as trial:
+        during = trials.deflated(tmp_path, STATS, bar_seconds=3600, digest="b")
+        trial.finish(verdict="supported", sharpe=STATS.sharpe, bars=5000, bar_seconds=3600.0)
+    after = trials.deflated(tmp_path, STATS, bar_seconds=3600)
+
+    assert after.variance == during.variance == pytest.approx(np.var([0.01, 0.05], ddof=1))
+    assert after.probability == during.probability
+
+
 def test_an_undefined_ratio_has_no_deflated_one(tmp_path: Path) -> None:
     """Without variance there is nothing to deflate, and the answer says so."""
     ran(tmp_path, "a", None)
