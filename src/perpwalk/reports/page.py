@@ -300,7 +300,8 @@ def _funding(funding: pd.DataFrame) -> Cells:
 
 
 def _orders(orders: pd.DataFrame) -> Cells:
-    reasons = orders["reason"].fillna("").astype(str)
+    told = orders["reason"].astype(object)  # all empty, it is read back as NaN floats
+    reasons = told.where(told.notna(), "").astype(str)
     counted = orders.assign(reason=reasons).value_counts(["status", "reason"], sort=False)
     rows = tuple(
         (*(str(part) for part in key), words.count(int(number)))
