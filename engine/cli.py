@@ -39,7 +39,8 @@ err_console = Console(stderr=True)
 _debug = False
 
 ConfigArgument = Annotated[Path, typer.Argument(help="Configuration, a YAML file.")]
-RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override one configuration key; repeatable."),
@@ -107,9 +108,7 @@ def _show(finished: Run) -> None:
 
 
 @app.command()
-def tearsheet(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-) -> None:
+def tearsheet(run_folder: RunArgument) -> None:
     """Write the quantstats tearsheet of a finished run again."""
     from perpwalk import reports
     from perpwalk.runs import load_run
@@ -119,13 +118,73 @@ def tearsheet(
 
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]) -> None:
+def report(run_folder: RunArgument) -> None:
     """Write the report page of a finished run again."""
     from perpwalk import reports
     from perpwalk.runs import load_run
 
     path = reports.write_page_of(load_run(run_folder))
     out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(
+    run_folder: RunArgument,
+    min_accuracy: Annotated[float, typer.Option(help="Bar for the accuracy.")] = 0.55,
+    min_auc: Annotated[float, typer.Option(help="Bar for the AUC.")] = 0.5,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the results: pass, fail or cannot be judged, by the interval's lower end."""
+    from perpwalk.audit.check import check_run
+    from perpwalk.reports import answers
+    from perpwalk.runs import load_run
+
+    answer = check_run(load_run(run_folder), min_accuracy=min_accuracy, min_auc=min_auc)
+    if as_json:
+        sys.stdout.write(answers.as_json(answer))
+    else:
+        answers.show_check(answer, out_console)
+    raise typer.Exit(answer.exit_code)
+
+
+@app.command()
+def verify(run_folder: RunArgument, as_json: JsonOption = False) -> None:
+    """Verify a run: artifacts, configuration, data, split, features, model, every file."""
+    from engine.verify import verify_run
+    from perpwalk.reports import answers
+
+    found = verify_run(run_folder)
+    if as_json:
+        sys.stdout.write(answers.as_json(found))
+    else:
+        answers.show_verification(found, out_console)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def audit(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Fit the real model too, or a stand-in only.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Hunt leaks in the whole pipeline as a black box: your features, model and strategy too."""
+    import json
+
+    from engine import leaks
+    from engine.progress import reporter
+    from perpwalk import config as configuration
+
+    resolved = configuration.load(config, overrides or ())
+    with reporter(err_console) as tell:
+        found = leaks.audit(resolved, full=full, reporter=tell)
+    if as_json:
+        sys.stdout.write(json.dumps(leaks.document(found), indent=2, allow_nan=False) + "\n")
+    else:
+        leaks.show(found, out_console)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command(name="runs")

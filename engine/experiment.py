@@ -6,6 +6,7 @@ load → features → labels → folds → (fit, forecast) per fold → replay �
 from __future__ import annotations
 
 import functools
+import math
 import resource
 import shutil
 import sys
@@ -21,6 +22,7 @@ import pandas as pd
 import engine
 import perpwalk
 from engine import replay, walkforward
+from engine.crosscheck import crosscheck
 from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
 from engine.walkforward import FoldResult, WalkForward
@@ -34,7 +36,9 @@ from perpwalk import (
     models,
     reports,
     runs,
+    seal,
     trades,
+    trials,
 )
 from perpwalk.audit import judge as audit
 from perpwalk.config import Config
@@ -125,10 +129,16 @@ def run_experiment(
         log = _Log(tell, folder.partial / "run.log")
         _say_what_was_read(market, log)
         prepared = _prepare(config, market, clock, log)
-        results = _walk_forward(config, prepared, folder, clock, log)
-        book = _replay(config, prepared, results, clock, log)
-        _write(config, prepared, results, book, folder, clock, log, digest=digest, code=code)
-        return runs.load_run(folder.finish())
+        # From here on something is tried: it counts, whatever becomes of it.
+        with trials.begin(out, experiment=config.name, variant=variant, digest=digest) as trial:
+            results = _walk_forward(config, prepared, folder, clock, log)
+            book = _replay(config, prepared, results, clock, log)
+            judged = _write(
+                config, prepared, results, book, folder, clock, log, digest=digest, code=code
+            )
+            finished = runs.load_run(folder.finish())
+            _finish_trial(trial, judged, book, market)
+        return finished
 
 
 # ── the stages ───────────────────────────────────────────────────────────────────────────────────
@@ -238,7 +248,7 @@ def _write(
     *,
     digest: str,
     code: str,
-) -> None:
+) -> audit.Judgement:
     with clock.stage("judge"):
         tell.stage("judge")
         predictions = walkforward.predictions_table(
@@ -262,8 +272,9 @@ def _write(
             predictions=predictions,
             ledger=book,
             metrics=table,
-            other_findings=fold_checks.check_folds(
-                prepared.folds, prepared.labels, purge=prepared.purge
+            other_findings=(
+                *fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
+                crosscheck(prepared.market, book, config.broker),
             ),
             validation_scores={
                 result.fitted.fold.number: result.validation_p_up for result in results
@@ -291,7 +302,23 @@ def _write(
         # The page shows the manifest, so a first one is written before, and the whole one last.
         runs.write_json(place / "manifest.json", describe(status="reporting", stages=clock.stages))
         _write_reports(config, Run(place), tell)
-    runs.write_json(place / "manifest.json", describe(status="finished", stages=clock.stages))
+    done = describe(status="finished", stages=clock.stages)
+    runs.write_json(place / "manifest.json", seal.sealed(done, place))
+    return judged
+
+
+def _finish_trial(
+    trial: trials.Trial, judged: audit.Judgement, book: Ledger, market: Market
+) -> None:
+    bar_seconds = market.bars.interval.total_seconds()
+    annual = judged.evidence.sharpe.value
+    per_bar = None if annual is None else annual / math.sqrt(365 * 86_400 / bar_seconds)
+    trial.finish(
+        verdict=str(judged.verdict.overall),
+        sharpe=per_bar,
+        bars=len(book.equity),
+        bar_seconds=bar_seconds,
+    )
 
 
 def _write_tables(
