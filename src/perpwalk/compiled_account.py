@@ -2,8 +2,8 @@
 
 Written from that page alone; it shares no code with the Backtrader broker, which it checks. Every
 function here is compiled by numba and works on plain numbers and one array, the account.
-The steps of the page change an account and know nothing of targets or books; ``place_target`` takes a
-decision, whatever made it; ``replay`` walks a whole tape with targets known beforehand.
+The steps of the page change an account and know nothing of targets or books; ``place_target``
+takes a decision, whatever made it; ``replay`` walks a whole tape with targets known beforehand.
 
 Quantities are counted in *units*: whole lots held in a float (exact up to 2**53), or base currency
 itself where ``lot_size`` is 0. ``quantity_of`` turns units into base currency, correctly rounded.

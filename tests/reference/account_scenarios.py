@@ -6,7 +6,10 @@ hour, several to a bar and with either sign, and targets ask for more than margi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,10 +48,27 @@ class Scenario:
 
 # ── bars ─────────────────────────────────────────────────────────────────────────────────────────
 
-PERMILLE = st.sampled_from((0, 0, 1, -1, 3, -3, 8, -8, 20, -20, 60, -60, 150, -150, 400, -350))
-WICK = st.sampled_from((0, 0, 1, 4, 15, 50, 200))
-VOLUME = st.sampled_from((0, 0.01, 0.3, 1, 1, 5, 1000))  # in initial accounts' worth
-ODDITY = st.sampled_from(("",) * 12 + ("filled", "missing"))
+PERMILLE = (0, 0, 1, -1, 3, -3, 8, -8, 20, -20, 60, -60, 150, -150, 400, -350)
+WICK = (0, 0, 1, 4, 15, 50, 200)
+VOLUME = (1, 0, 0.01, 0.3, 1, 5, 1000)  # in initial accounts' worth
+ODDITY = ("",) * 12 + ("filled", "missing")
+
+
+def choice(*options: Sequence[object]) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Draw one of each of ``options`` by a single integer: far cheaper than a draw for each."""
+    size = math.prod(len(values) for values in options)
+
+    def decode(code: int) -> tuple[object, ...]:
+        picked = []
+        for values in options:
+            code, rest = divmod(code, len(values))
+            picked.append(values[rest])
+        return tuple(picked)
+
+    return st.integers(0, size - 1).map(decode)
+
+
+KINDS = choice(PERMILLE, PERMILLE, WICK, WICK, VOLUME, ODDITY)
 
 
 @st.composite
@@ -56,10 +76,9 @@ def _bars(draw: st.DrawFn, cash: float) -> BarFrame:
     interval = pd.Timedelta(draw(st.sampled_from(("1h", "1h", "4h", "15min"))))
     price = draw(st.sampled_from((0.0831, 3.5, 100.0, 2345.67, 61000.5)))
     unit = cash / price
-    kinds = st.tuples(PERMILLE, PERMILLE, WICK, WICK, VOLUME, ODDITY)
     rows, times, filled = [], [], []
     time = START
-    for gap, move, up, down, volume, oddity in draw(st.lists(kinds, min_size=2, max_size=20)):
+    for gap, move, up, down, volume, oddity in draw(st.lists(KINDS, min_size=5, max_size=20)):
         if oddity == "filled":
             rows.append((price, price, price, price, 0.0))
         else:
@@ -76,17 +95,21 @@ def _bars(draw: st.DrawFn, cash: float) -> BarFrame:
     return BarFrame.of(frame, symbol="TESTUSDT", interval=interval, filled=filled)
 
 
+MARK = choice((0, 2, -2, 10, -10))  # per mille from the trade price
+
+
 @st.composite
 def _mark(draw: st.DrawFn, bars: BarFrame) -> BarFrame | None:
     if not draw(st.booleans()):
         return None
-    shift = np.array([draw(st.sampled_from((0, 2, -2, 10, -10))) for _ in range(len(bars))]) / 1000
+    shift = np.array(draw(st.lists(MARK, min_size=len(bars), max_size=len(bars))))[:, 0] / 1000
     frame = bars.to_frame().mul(1 + shift, axis=0).assign(volume=0.0)
     return BarFrame.of(frame, symbol=bars.symbol, interval=bars.interval)
 
 
-RATE = st.sampled_from((0.0, 0.0001, 0.0001, -0.0002, 0.0005, 0.003, -0.004, 0.02, -0.03))
-JITTER = st.sampled_from((0, 0, 0, 7, -12, 850, -900, 20_000, -25_000))  # milliseconds
+RATE = (0.0, 0.0001, 0.0001, -0.0002, 0.0005, 0.003, -0.004, 0.02, -0.03)
+JITTER = (0, 0, 0, 7, -12, 850, -900, 20_000, -25_000)  # milliseconds
+SETTLEMENT = choice(RATE, JITTER, (None, None, 0.99, 1.01))
 
 
 @st.composite
@@ -94,11 +117,11 @@ def _funding(draw: st.DrawFn, bars: BarFrame) -> FundingFrame:
     """Settlements every 15 minutes to 8 hours from before the first bar to past the last."""
     every = pd.Timedelta(draw(st.sampled_from(("8h", "4h", "1h", "30min", "15min"))))
     span = bars.close_time[-1] + every - bars.open_time[0]
-    count = min(int(span / every) + 1, 60)
+    count = min(int(span / every) + 1, 40)
     first = bars.open_time[0].floor("8h")
     stamps, rates, marks = [], [], []
-    for k in range(count):
-        rate, jitter, own = draw(st.tuples(RATE, JITTER, st.sampled_from((None, None, 0.99, 1.01))))
+    drawn = draw(st.lists(SETTLEMENT, min_size=count, max_size=count))
+    for k, (rate, jitter, own) in enumerate(drawn):
         stamps.append(first + every * k + pd.Timedelta(milliseconds=jitter))
         rates.append(rate)
         marks.append(np.nan if own is None else own * bars.close[0])
@@ -157,10 +180,8 @@ BROKER = st.builds(
     volume_share=st.sampled_from((None, None, 0.1, 1.0)),
     tiers=_tiers(),
 )
-SHARE = st.sampled_from(
-    (0, 0, 0.0004, 0.1, 0.3, 0.5, 0.9, 0.99, 1.0, 1.5, -0.2, -0.5, -0.9, -1, -2)
-)
-WHEN = st.sampled_from((True, False, False))
+SHARE = (0, 0, 0.0004, 0.1, 0.3, 0.5, 0.9, 0.99, 1.0, 1.5, -0.2, -0.5, -0.9, -1, -2)
+DECISION = choice(SHARE, (True, False, False))
 
 
 @st.composite
@@ -173,10 +194,11 @@ def scenarios(draw: st.DrawFn, *, cheap: bool = False) -> Scenario:
     funding = FundingFrame.empty(bars.symbol) if cheap else draw(_funding(bars))
     mark = None if cheap else draw(_mark(bars))
     targets = {}
-    for i in range(len(bars)):
-        if i == 0 or draw(WHEN):
-            share = draw(SHARE) * (0.01 if cheap else broker.leverage)
-            targets[i] = round(share * broker.cash / bars.close[i], 5)
+    drawn = draw(st.lists(DECISION, min_size=len(bars), max_size=len(bars)))
+    for i, (share, decides) in enumerate(drawn):
+        if i == 0 or decides:
+            worth = share * (0.01 if cheap else broker.leverage) * broker.cash
+            targets[i] = round(worth / float(bars.close[i]), 5)
     return Scenario(Market(bars=bars, funding=funding, mark=mark), targets, broker)
 
 

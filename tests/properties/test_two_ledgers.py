@@ -1,0 +1,56 @@
+"""Three computations of one account: Backtrader's broker, the compiled ledger, exact decimals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from account_scenarios import Scenario, scenarios
+from decimal_account import DecimalAccount
+from hypothesis import given
+
+from engine.replay import ReplayMarket, replay
+from engine.strategy import SignalStrategy
+from perpwalk.ledger import Ledger
+from perpwalk.recompute import compare, recompute
+
+
+class FollowTable(SignalStrategy):
+    """Orders the quantity that a table asks for at each bar."""
+
+    params: tuple[tuple[str, Any], ...] = (("targets", None),)
+
+    def next(self) -> None:
+        """Place a target order where the table has one for the bar that just closed."""
+        wanted = self.p.targets.get(self.data.bar)
+        if wanted is not None:
+            self.order_target_size(target=wanted)
+
+
+def by_backtrader(scenario: Scenario) -> Ledger:
+    """Replay a scenario's targets through Backtrader."""
+    market = ReplayMarket(market=scenario.market)
+    return replay([market], FollowTable, {"targets": scenario.targets}, scenario.broker)
+
+
+@given(scenarios())
+def test_broker_and_both_ledgers_agree(scenario: Scenario):
+    """
+    Replayed by Backtrader, compiled, or in exact decimals, the account is the same to 1e-9.
+    """
+    replayed = by_backtrader(scenario)
+    exact = DecimalAccount(scenario.market, scenario.targets, scenario.broker).run()
+
+    assert (None, None) == (compare(exact, replayed)[1], compare(exact, scenario.ledger())[1])
+
+
+@given(scenarios())
+def test_a_replay_is_recomputed_from_its_own_targets(scenario: Scenario):
+    """
+    The targets that a replay wrote down are enough to compute its account again.
+    """
+    replayed = by_backtrader(scenario)
+    assert replayed.targets is not None
+
+    again = recompute(scenario.market, replayed.targets, scenario.broker)
+
+    assert compare(replayed, again)[1] is None
