@@ -14,7 +14,7 @@ import yaml
 
 from engine import cli
 
-COMMANDS = ("run", "tearsheet", "report", "runs", "init")
+COMMANDS = ("run", "tearsheet", "report", "check", "verify", "audit", "runs", "init")
 
 
 def perpwalk(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
