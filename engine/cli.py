@@ -221,24 +221,28 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make or fill.")]
 # ── errors and interruptions ─────────────────────────────────────────────────────────────────────
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM arrived; unwinds like an interruption so that locks and files are let go."""
+class _StoppedError(BaseException):
+    """SIGINT or SIGTERM arrived; unwinds so that locks and files are let go."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _TerminatedError
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise _StoppedError(number)
 
 
 def main() -> None:
     """Run the command line and exit with the contract's code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app(standalone_mode=True)
     except PerpwalkError as error:
         _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, _TerminatedError) as stop:
+    except _StoppedError as stop:
         _say("interrupted; give the same command again to go on from the last finished fold")
-        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
+        sys.exit(stop.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
