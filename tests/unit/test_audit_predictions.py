@@ -93,7 +93,7 @@ def test_a_coarse_forecast() -> None:
 def test_probabilities_that_cannot_cross_a_half() -> None:
     """P004: the sigmoid of a regressor on 0/1 is an error; one leaning fold of three a warning."""
     table = noise()
-    table["p_up"] = 0.5 + np.abs(table["p_up"] - 0.5)
+    table["p_up"] = 0.55 + np.abs(table["p_up"] - 0.5)
     (rule,) = found(table, "P004")
     one = noise()
     one.loc[one["fold"] == 2, "p_up"] = 0.5 + np.abs(one["p_up"] - 0.5)
@@ -101,6 +101,27 @@ def test_probabilities_that_cannot_cross_a_half() -> None:
 
     assert (Level.ERROR, "all") == (rule.level, rule.where)
     assert (Level.WARN, "fold 002") == (leaning.level, leaning.where)
+
+
+def test_a_weak_honest_model_may_miss_a_half_on_one_side() -> None:
+    """P004 only warns where the forecasts lie close around the train's share of ups."""
+    table = noise()
+    table["p_up"] = 0.51 + 0.01 * (table["p_up"] - 0.5)
+
+    (told,) = found(table, "P004", train_up_rate={0: 0.51, 1: 0.51, 2: 0.51})
+
+    assert Level.WARN == told.level
+
+
+def test_a_handful_of_decisions_may_be_called_one_way() -> None:
+    """P002 warns in the short rest of a fold, where a whole fold would be an error."""
+    table = noise()
+    whole, rest = table.copy(), table.drop(index=table.index[table["fold"] == 2][50:])
+    for frame in (whole, rest):
+        frame.loc[frame["fold"] == 2, "p_up"] = 0.9
+
+    assert [Level.ERROR] == [f.level for f in found(whole, "P002")]
+    assert [Level.WARN] == [f.level for f in found(rest, "P002")]
 
 
 def test_a_fold_of_one_class_has_no_auc() -> None:

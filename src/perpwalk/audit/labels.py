@@ -123,10 +123,14 @@ def _case(
 
 
 def _slices(case: _Case) -> Iterator[tuple[str, IntArray]]:
-    """Yield every slice whose classes matter: name and rows."""
+    """Yield every slice whose classes matter: name and rows.
+
+    The rest of a test span in which the data end may hold any handful of labels; S008 names it,
+    and P005 where its AUC is undefined.
+    """
     yield "all labels", np.flatnonzero(case.defined)
     for fold in case.folds:
-        for name in ("train", "validation", "test"):
+        for name in ("train", "validation") if fold.partial else ("train", "validation", "test"):
             yield f"fold {fold.number:03d} {name}", getattr(fold, name).rows
 
 

@@ -22,6 +22,8 @@ from perpwalk.uncertainty.overlap import estimated_vif
 from perpwalk.uncertainty.proportions import wilson
 
 CONSTANT_SD = 1e-4
+FEW_ROWS = 100  # a fold with fewer is not judged by the class it calls
+DISPLACED = 0.03  # mean forecast further than this from the train's share of ups
 COARSE_VALUES, COARSE_ROWS = 10, 500
 ONE_CLASS = (0.01, 0.99)
 ABSOLUTE_CEILING, ABSOLUTE_ROWS = 0.90, 100
@@ -154,7 +156,9 @@ def _well_formed(predictions: pd.DataFrame) -> Iterator[Finding]:
 def _spread(where: str, rows: Scored, context: PredictionContext) -> Iterator[Finding]:
     """P002 and P003: one class only, a constant, or a coarse forecast."""
     called, sd = float(rows.called_up.mean()), float(rows.p_up.std())
-    error = Level.INFO if context.constant_by_design else Level.ERROR
+    # A handful of decisions in the rest of a fold may well be called one way.
+    error = Level.WARN if len(rows) < FEW_ROWS else Level.ERROR
+    error = Level.INFO if context.constant_by_design else error
     design = " (by design of this baseline)" if context.constant_by_design else ""
     if not ONE_CLASS[0] <= called <= ONE_CLASS[1]:
         yield Finding(
@@ -200,14 +204,18 @@ def _crossing(
 ) -> Iterator[Finding]:
     """P004: an error where it is the rule; a warning where single folds lean to one side.
 
-    A probability made as the sigmoid of a regressor on 0/1 cannot fall below 0.5 in any fold. A
-    weak honest model, whose forecasts lie within a point of the base rate, can miss 0.5 in one.
+    A probability made as the sigmoid of a regressor on 0/1 cannot fall below 0.5 in any fold and
+    lies far above the share of ups it was trained on. The forecasts of a weak honest model lie
+    close around that share and can miss 0.5 on one side.
     """
     pooled = _cannot_cross(scored)
     folds = [where for where, rows in slices if _cannot_cross(rows)]
     if not pooled and not folds:
         return
-    rule = pooled or 2 * len(folds) > len(slices)
+    rates = context.train_up_rate or {}
+    trained = np.array([rates.get(int(fold), 0.5) for fold in scored.fold])
+    displaced = abs(float((scored.p_up - trained).mean())) > DISPLACED
+    rule = displaced and (pooled or 2 * len(folds) > len(slices))
     level = Level.ERROR if rule else Level.WARN
     yield Finding(
         code="P004",
