@@ -136,6 +136,17 @@ def test_labels_of_another_bar_are_named_with_their_shift(shift: int, words: str
     assert "L004" in codes(found)
 
 
+def test_labels_that_are_right_most_of_the_time_are_wrong() -> None:
+    """L006 and L004 ask for exactness, not for the best agreement at shift 0."""
+    labels = make_labels(BARS, CLOSE)
+    flipped = labels.label.copy()
+    flipped[100:200] = 1 - flipped[100:200]
+    found = audit(changed(labels, flipped))
+
+    assert {"L004", "L006"} <= codes(found)
+    assert "is not the sign" in next(f.message for f in found if f.code == "L006")
+
+
 def test_a_label_on_the_price_level_is_found() -> None:
     """L003: above a price or not is no forecast of a move."""
     labels = make_labels(BARS, CLOSE)

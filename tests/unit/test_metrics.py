@@ -128,6 +128,13 @@ def test_the_folds_own_threshold_decides_the_class() -> None:
     assert 0.75 == row["accuracy"]
 
 
+def test_the_majority_is_the_commoner_class_whichever_it_is() -> None:
+    """Three of four down: always saying down is right three times of four."""
+    row = table_of(predictions_of([0.6] * 4, [0.1, -0.1, -0.1, -0.1]), flat(5)).overall
+
+    assert (0.25, 0.75) == (row["accuracy"], row["majority_accuracy"])
+
+
 def test_money_by_hand() -> None:
     """Bought at 100, sold at 121 after a day of hours: returns, benchmark, costs, trade."""
     prices = [100.0, 100.0, 110.0, 99.0, 121.0, 121.0]

@@ -101,6 +101,23 @@ def test_funding_goes_to_the_trade_held_into_the_stamp() -> None:
     assert [-0.5, 0.25] == trades["funding"].tolist()
 
 
+def test_a_stamp_where_bars_are_missing_settles_on_what_was_carried_in() -> None:
+    """It lies before the first bar after the gap, so the fill at that bar's open comes later."""
+    book = Book(prices=[100.0] * 6)
+    book.fill(1, 1.0)
+    book.fill(3, -2.0)
+    book.fund(3, -0.5)
+    ledger = book.ledger()
+    gap = pd.Timedelta("9h")
+    ledger.equity.loc[3:, "close_time"] += gap
+    ledger.fills.loc[1, "time"] += gap
+    ledger.funding.loc[0, "settle_time"] = book.close_time(2) + pd.Timedelta("5h")
+
+    assert [-0.5, 0.0] == round_trips(ledger)["funding"].tolist()
+    ledger.funding.loc[0, "settle_time"] = ledger.equity["close_time"].iloc[3]
+    assert [0.0, -0.5] == round_trips(ledger)["funding"].tolist()
+
+
 def test_funding_that_nobody_can_have_earned_is_an_error() -> None:
     """A payment while flat means that the book is wrong."""
     book = Book(prices=[100.0] * 5)

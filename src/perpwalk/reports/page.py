@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from perpwalk.reports.charts import Line, interval_chart, line_chart
 
 TEMPLATE = "page.html.j2"
 Row = Mapping[str, Any]
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -240,7 +242,9 @@ def _plain_table(frame: pd.DataFrame, digits: int = 4) -> Cells:
     def form(value: Any) -> str:
         if not words.known(value):
             return words.UNDEFINED
-        if isinstance(value, pd.Timestamp):
+        if isinstance(value, pd.Timestamp) or (
+            isinstance(value, str) and _STAMP.fullmatch(value) is not None
+        ):
             return words.stamp(value)
         if isinstance(value, float | np.floating):
             return f"{value:,.0f}" if float(value).is_integer() else f"{value:.{digits}g}"

@@ -13,12 +13,14 @@ def known(value: object) -> bool:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """Return a plain number, a dash where it is undefined.
+    """Return a plain number, a dash where it is undefined; a rounded zero has no sign.
 
-    >>> decimal(0.5423), decimal(None)
-    ('0.542', '—')
+    >>> decimal(0.5423), decimal(None), decimal(-0.0001)
+    ('0.542', '—', '0.000')
     """
-    return f"{value:.{digits}f}" if known(value) else UNDEFINED
+    if value is None or not known(value):
+        return UNDEFINED
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
