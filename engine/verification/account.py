@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from engine import experiment
+from engine.crosscheck import crosscheck
 from engine.experiment import StageClock
 from engine.progress import Silent
 from engine.verification.facts import (
@@ -113,8 +114,11 @@ def _audit_again(facts: Facts) -> str:
         predictions=facts.predictions,
         ledger=facts.ledger,
         metrics=facts.metrics,
-        other_findings=fold_checks.check_folds(
-            facts.prepared.folds, facts.prepared.labels, purge=facts.prepared.purge
+        other_findings=(
+            *fold_checks.check_folds(
+                facts.prepared.folds, facts.prepared.labels, purge=facts.prepared.purge
+            ),
+            crosscheck(facts.market, facts.ledger, facts.config.broker),
         ),
         validation_scores={one.fitted.fold.number: one.validation_p_up for one in facts.results},
         constant_by_design=facts.config.model.kind == "majority",

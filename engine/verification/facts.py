@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -181,8 +182,8 @@ def json_difference(stored: Any, again: Any, where: str = "") -> str:
         for key in sorted({*stored, *again}):
             if stored.get(key) != again.get(key):
                 return json_difference(stored.get(key), again.get(key), f"{where}/{key}")
-    if isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
-        for number, (one, two) in enumerate(zip(stored, again, strict=True)):
+    if isinstance(stored, list) and isinstance(again, list):
+        for number, (one, two) in enumerate(itertools.zip_longest(stored, again)):
             if one != two:
                 return json_difference(one, two, f"{where}/{number}")
     return f"at {where or '/'}: {str(stored)[:80]}, made again {str(again)[:80]}"
