@@ -198,6 +198,10 @@ def test_labels_across_a_gap_are_found() -> None:
     gap = next(f for f in audit(honest, bars=bars) if f.code == "L010")
     assert Level.WARN is gap.level
     assert f"{len(missing)} label windows" in gap.message
+    torn = bars_of(closes, missing=range(60, N, 8))
+    found = audit_labels(make_labels(torn, CLOSE), torn, CLOSE, ())
+    many = next(f for f in found if f.code == "L010")
+    assert Level.ERROR is many.level
     assert "L008" in codes(audit(careless, bars=bars))
 
 
