@@ -11,7 +11,7 @@ import tomllib
 
 HERE = pathlib.Path(__file__).parent
 # What torch 2.13 needs besides CUDA libraries, so that installing torch pulls nothing unlocked.
-TORCH_NEEDS = ["filelock", "typing-extensions", "setuptools", "sympy", "networkx", "jinja2", "fsspec"]
+TORCH_NEEDS = ["filelock", "typing-extensions", "setuptools", "sympy", "networkx", "fsspec"]
 
 
 def main() -> None:
