@@ -46,8 +46,8 @@ class ColumnFeed(bt.feed.DataBase):
         self._days: list[float] = to_days(to_ns(self.bars.close_time)).tolist()
         self._last_bar = len(self.bars)
         self._is_loaded = False
-        self._lines = guard(self)
-        self._clock = self._lines[0]
+        self._guarded = guard(self)
+        self._cursor = self._guarded[0]  # not `_clock`: Backtrader follows that name
 
     def columns(self) -> dict[str, Column]:
         """Return one column of shape (n,) per line except ``datetime``."""
@@ -56,7 +56,7 @@ class ColumnFeed(bt.feed.DataBase):
     @property
     def bar(self) -> int:
         """Number of the current bar within the replay; -1 before the first."""
-        number: int = self._clock._idx
+        number: int = self._cursor._idx
         return number
 
     @property
@@ -71,7 +71,7 @@ class ColumnFeed(bt.feed.DataBase):
     def preload(self) -> None:
         """Hand over all columns at once."""
         columns = {"datetime": np.asarray(self._days), **self.columns()}
-        for name, line in zip(self.getlinealiases(), self._lines, strict=True):
+        for name, line in zip(self.getlinealiases(), self._guarded, strict=True):
             line.fill(columns.get(name, np.zeros(self._last_bar)))
         self._is_loaded = True
 
@@ -82,7 +82,7 @@ class ColumnFeed(bt.feed.DataBase):
 
     def advance_peek(self) -> float:
         """Return when the next bar closes, for Cerebro's clock only."""
-        upcoming = self._clock._idx + 1
+        upcoming = self._cursor._idx + 1
         return self._days[upcoming] if upcoming < self._last_bar else float("inf")
 
     def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
@@ -90,7 +90,7 @@ class ColumnFeed(bt.feed.DataBase):
         if datamaster is not None:
             super().advance(size, datamaster=datamaster, ticks=ticks)
             return
-        for line in self._lines:
+        for line in self._guarded:
             line._idx += size
             line.lencount += size
 
