@@ -7,10 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from engine import experiment
-from engine.crosscheck import crosscheck
-from engine.experiment import StageClock
-from engine.progress import Silent
+from engine import stages
 from engine.verification.facts import (
     Facts,
     FailedError,
@@ -19,8 +16,7 @@ from engine.verification.facts import (
     json_difference,
     same_files,
 )
-from perpwalk import fold_checks, metrics, runs, trades
-from perpwalk.audit.judge import judge
+from perpwalk import runs, trades
 from perpwalk.ledger import Ledger
 
 TOLERANCE = 1e-9
@@ -73,7 +69,7 @@ def _identity(facts: Facts) -> str:
 
 def _replay_again(facts: Facts) -> str:
     config, prepared, results = facts.config, facts.prepared, facts.results
-    ledger = experiment._replay(config, prepared, results, StageClock(), Silent())
+    ledger = stages.replay_folds(config, prepared, results)
     facts.known["account"] = ledger
     runs.write_parquet(facts.again / "equity.parquet", ledger.equity)
     runs.write_csv(facts.again / "orders.csv", ledger.orders)
@@ -84,48 +80,22 @@ def _replay_again(facts: Facts) -> str:
 
 
 def _metrics_again(facts: Facts) -> str:
-    table = metrics.metrics_table(
-        facts.predictions,
-        facts.ledger,
-        folds=facts.prepared.folds,
-        bar_interval=facts.market.bars.interval,
-        horizon=facts.prepared.labels.horizon,
-        confidence=facts.config.report.confidence,
-    )
-    facts.known["metrics"] = table
-    runs.write_csv(facts.again / "metrics.csv", table.frame)
-    rows = runs.plain(table.frame.to_dict(orient="records"))
-    runs.write_json(facts.again / "metrics.json", rows)
+    measured = stages.measure(facts.config, facts.prepared, facts.results, facts.ledger)
+    facts.known["measures"] = measured
+    table = measured.table.frame
+    runs.write_csv(facts.again / "metrics.csv", table)
+    runs.write_json(facts.again / "metrics.json", runs.plain(table.to_dict(orient="records")))
     same_files(facts, ("metrics.csv", "metrics.json"))
-    return f"{len(table.frame)} periods"
+    return f"{len(table)} periods"
 
 
 def _audit_again(facts: Facts) -> str:
-    """Judge again and compare what follows from the run alone.
+    """Compare what is judged again with what follows from the run alone.
 
     Reasons of the verdict (R) and of a search for leaks (K) rest on more than this folder: the
     trial ledger and other runs.
     """
-    judged = judge(
-        market=facts.market,
-        labels=facts.prepared.labels,
-        section=facts.config.label,
-        folds=facts.prepared.folds,
-        predictions=facts.predictions,
-        ledger=facts.ledger,
-        metrics=facts.metrics,
-        other_findings=(
-            *fold_checks.check_folds(
-                facts.prepared.folds, facts.prepared.labels, purge=facts.prepared.purge
-            ),
-            crosscheck(facts.market, facts.ledger, facts.config.broker),
-        ),
-        validation_scores={one.fitted.fold.number: one.validation_p_up for one in facts.results},
-        constant_by_design=facts.config.model.kind == "majority",
-        confidence=facts.config.report.confidence,
-        seed=facts.config.seed,
-    )
-    again = _of_the_run_alone(runs.plain(judged.as_dict()))
+    again = _of_the_run_alone(runs.plain(facts.measured.judgement.as_dict()))
     stored = _of_the_run_alone(facts.run.audit)
     if stored != again:
         raise FailedError(

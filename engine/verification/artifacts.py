@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from engine import walkforward
-from engine.experiment import Prepared
+from engine.stages import Prepared
 from engine.verification.facts import Facts, FailedError, Step, fail_if, model_folder, same_files
 from engine.walkforward import FoldResult
 from perpwalk import models, runs

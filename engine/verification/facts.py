@@ -12,12 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from engine.experiment import Prepared
+from engine.stages import Measured, Prepared
 from engine.walkforward import FoldResult
 from perpwalk.config import Config
 from perpwalk.domain import Market
 from perpwalk.ledger import Ledger
-from perpwalk.metrics import MetricsTable
 from perpwalk.runs import Run
 from perpwalk.signals import FittedFold
 
@@ -95,9 +94,9 @@ class Facts:
         return self._need("account")  # type: ignore[no-any-return]
 
     @property
-    def metrics(self) -> MetricsTable:
-        """The metrics, computed again."""
-        return self._need("metrics")  # type: ignore[no-any-return]
+    def measured(self) -> Measured:
+        """Metrics and verdict, computed again."""
+        return self._need("measures")  # type: ignore[no-any-return]
 
 
 class Look(Protocol):

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine import experiment, walkforward
-from engine.experiment import Prepared, StageClock
-from engine.progress import Silent
+from engine import stages, walkforward
+from engine.stages import Prepared
 from engine.verification.facts import Facts, FailedError, Step, fail_if, model_folder, same_files
 from perpwalk import config as configuration
 from perpwalk import data, fold_checks, preprocess, runs, seal
@@ -99,7 +98,7 @@ def _reads_the_same(facts: Facts) -> str:
 
 
 def _folds_again(facts: Facts) -> str:
-    prepared = experiment._prepare(facts.config, facts.market, StageClock(), Silent())
+    prepared = stages.prepare(facts.config, facts.market)
     facts.known["features, labels and folds"] = prepared
     table = fold_checks.fold_table(prepared.folds)
     stored = facts.run.folds
