@@ -113,7 +113,7 @@ def tearsheet(run_folder: RunArgument) -> None:
     from perpwalk import reports
     from perpwalk.runs import load_run
 
-    path = reports.write_tearsheet_of(load_run(run_folder))
+    path = reports.redo(load_run(run_folder), "tearsheet")
     out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
@@ -123,7 +123,7 @@ def report(run_folder: RunArgument) -> None:
     from perpwalk import reports
     from perpwalk.runs import load_run
 
-    path = reports.write_page_of(load_run(run_folder))
+    path = reports.redo(load_run(run_folder), "report")
     out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 

@@ -76,8 +76,10 @@ def test_run_prints_the_table_and_where_the_results_are(
     assert "answered before" in again.err
     assert 0 == perpwalk(monkeypatch, "runs", str(out))
     assert "finished" in capsys.readouterr().out
-    for verb in ("tearsheet", "report"):
-        assert 0 == perpwalk(monkeypatch, verb, str(folder))
+    for verb in ("tearsheet", "report", "verify"):  # a page written again keeps the seal whole
+        assert 0 == perpwalk(monkeypatch, verb, str(folder)), capsys.readouterr().out
+    assert perpwalk(monkeypatch, "check", str(folder)) in (0, 1, 3, 4)
+    assert "accuracy" in capsys.readouterr().out
 
 
 def test_print_config_shows_every_default(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
+from perpwalk import runs, seal
 from perpwalk.reports.page import PageData, write_page
 from perpwalk.reports.tearsheet import write_tearsheet
 from perpwalk.runs import PARTIAL, Run
 
-__all__ = ["page_data", "write_page_of", "write_tearsheet_of"]
+__all__ = ["page_data", "redo", "write_page_of", "write_tearsheet_of"]
 
 
 def write_page_of(run: Run) -> Path:
@@ -25,6 +27,14 @@ def write_tearsheet_of(run: Run) -> Path:
     return write_tearsheet(
         run.equity, run.path / "tearsheet.html", title=title_of(run), banner=banner_of(run)
     )
+
+
+def redo(run: Run, page: Literal["tearsheet", "report"]) -> Path:
+    """Write a page of a finished run again and renew its place in the manifest's seal."""
+    path = write_tearsheet_of(run) if page == "tearsheet" else write_page_of(run)
+    renewed = seal.resealed(run.manifest, run.path, [path.name])
+    runs.write_json(run.path / seal.MANIFEST, renewed)
+    return path
 
 
 def title_of(run: Run) -> str:
