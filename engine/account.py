@@ -263,12 +263,12 @@ class Account:
         for holding, price in exits:
             gross = holding.quantity * (price - holding.entry)
             fee = abs(holding.quantity) * price * holding.spec.liquidation_fee
+            # With cross margin the cap is cash: what goes below it makes the account bankrupt in
+            # this very bar, and `end` books it.
             loss = max(gross - fee, -holding.margin) if self.isolated else gross - fee
             holding._move(-holding.lots, price)
             self.cash += loss
             self.booking.liquidation += gross - loss
-        if not self.isolated:
-            self._insure()
         self._restrain_margin(exits[0][0])
 
     def close_out(self, holding: Holding) -> None:

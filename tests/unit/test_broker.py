@@ -42,6 +42,8 @@ def test_fee_and_slippage_stand_apart_and_go_against_the_order():
     assert [(2.0, 100.1), (-2.0, 99.9)] == fills(ledger)
     assert [0.0, 0.2, 0.2, 0.0] == pytest.approx(ledger.equity["slippage"].tolist())
     assert [0.0, 2.002, 1.998, 0.0] == pytest.approx(ledger.equity["fee"].tolist())
+    assert [2.002, 1.998] == pytest.approx(ledger.orders["fee"].tolist())
+    assert [100.1, 99.9] == pytest.approx(ledger.orders["average_price"].tolist())
     assert 1000 - 0.4 - 4.0 == pytest.approx(ledger.equity["equity"].iloc[-1])
 
 
@@ -263,6 +265,18 @@ def test_stamps_in_a_gap_settle_before_the_next_open_at_the_last_close():
     assert -0.2 == pytest.approx(ledger.equity["funding"].iloc[3])
 
 
+def test_in_a_gap_the_last_mark_is_that_of_the_bar_before():
+    """
+    The mark candle that closes after the gap was not known when the stamp settled.
+    """
+    prices = bars([*flat(100, 100, 100), (200, 200, 200, 200)], missing=[3, 4])
+    mark = bars([*flat(90, 91, 92), (190, 190, 190, 190)], missing=[3, 4])
+
+    ledger = run(market(prices, funding({at(4): 0.001}), mark=mark), account(), {0: 1.0})
+
+    assert [92.0] == ledger.funding["mark_price"].tolist()
+
+
 def test_the_mark_is_the_records_own_else_the_candles_else_the_close():
     """
     Each settlement says which price it used and whether a mark was known.
@@ -307,6 +321,18 @@ def test_what_closing_frees_carries_the_turn(margin: str):
 
     assert [0.0, 10.0, -10.0, -10.0] == ledger.equity["position"].tolist()
     assert [("filled", "")] * 2 == fates(ledger)
+
+
+def test_cross_margin_is_free_by_the_price_of_the_fill():
+    """
+    5 held from 100 are worth 500 more at an open of 200: of 1,500, 500 back them at 2x, and the
+    1,000 left carry 10 more.
+    """
+    tape = market(bars([*flat(100, 100), (200, 200, 200, 200)]))
+
+    ledger = run(tape, account(leverage=2.0, margin="cross"), {0: 5.0, 1: 50.0})
+
+    assert [(5.0, 100.0), (10.0, 200.0)] == fills(ledger)
 
 
 def test_an_order_that_margin_cannot_carry_at_all_is_rejected():
@@ -392,6 +418,33 @@ def test_a_bar_that_stays_clear_of_the_price_liquidates_nothing():
     ledger = run(tape, account(leverage=10.0), {0: 50.0})
 
     assert 50.0 == ledger.equity["position"].iloc[-1]
+
+
+def test_a_position_cut_in_half_keeps_half_its_margin():
+    """
+    The liquidation price of 25 on a margin of 250 is that of 50 on 500.
+    """
+    tape = market(bars([*flat(100, 100, 100), (100, 100, 90, 95)]))
+
+    ledger = run(tape, account(leverage=10.0), {0: 50.0, 1: 25.0})
+
+    assert (-25.0, pytest.approx(LIQUIDATED_AT)) == fills(ledger)[-1]
+
+
+def test_a_position_opened_inside_the_bar_is_liquidated_at_its_price_not_the_open():
+    """
+    Bought by a stop at 112, its liquidation price of 101.3 lies above the open of 100, which
+    came before it.
+    """
+    tape = market(bars([*flat(100, 100), (100, 115, 95, 100)]))
+
+    def act(strategy: Any, n: int) -> None:
+        if n == 0:
+            strategy.buy(size=50, exectype=Order.Stop, price=112)
+
+    ledger = run(tape, account(leverage=10.0), act)
+
+    assert [(50.0, 112.0), (-50.0, pytest.approx(5040 / 49.75))] == fills(ledger)
 
 
 def test_a_short_is_liquidated_at_the_high():
@@ -805,6 +858,27 @@ def test_with_cross_margin_all_symbols_fall_together():
     assert 0.0 == ledger.equity["cash"].iloc[-1]
     assert -200.0 == ledger.equity["liquidation"].iloc[-1]
     assert at(3) == ledger.bankrupt_at
+
+
+def test_a_symbol_without_a_bar_now_counts_at_its_last_close():
+    """
+    The low of the slow symbol's last bar is over; it does not meet the fast one's low of today.
+    """
+    fast_prices = [*flat(*[100] * 10), (100, 100, 85, 100), (100, 100, 100, 100)]
+    fast = market(bars(fast_prices, symbol="ABC"))
+    slow = market(
+        bars([*flat(100), (100, 100, 80, 100), *flat(100)], symbol="XYZ", interval=4 * HOUR)
+    )
+
+    def act(strategy: Any, n: int) -> None:
+        if n == 3:
+            strategy.order_target_size(strategy.datas[1], 40.0)
+        if n == 8:
+            strategy.order_target_size(strategy.datas[0], 20.0)
+
+    ledger = run([fast, slow], account(leverage=10.0, margin="cross"), act)
+
+    assert ["", ""] == ledger.fills["reason"].tolist()
 
 
 # ── configuration ────────────────────────────────────────────────────────────────────────────────

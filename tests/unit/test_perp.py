@@ -122,13 +122,13 @@ def test_a_table_that_jumps_is_read_at_the_earlier_liquidation():
     """
     Where neither tier's price lies in its own tier, the one nearer to the entry is taken.
     """
-    jumping = (MaintenanceTier(0, 0.004, 0, 125), MaintenanceTier(36_500, 0.1, 0, 125))
+    jumping = (MaintenanceTier(0, 0.004, 0, 125), MaintenanceTier(36_100, 0.004, 2_000, 125))
 
     price = perp.liquidation_price(1.0, 40_000.0, 4_000.0, jumping)
 
     own = [perp.liquidation_price_in_tier(1.0, 40_000.0, 4_000.0, tier) for tier in jumping]
-    assert own[0] < 36_500 < own[1]
-    assert own[1] == price
+    assert own[1] < 36_100 < own[0]
+    assert own[0] == price
 
 
 def test_a_long_without_leverage_cannot_be_liquidated():

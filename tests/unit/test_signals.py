@@ -80,6 +80,7 @@ class SumOfWindow:
     timesteps: int = 3
 
     def predict(self, values: np.ndarray, rows: np.ndarray) -> Prediction:
+        assert np.isfinite(values).all(), "a model refuses incomplete windows"
         sums = [float(values[row - 2 : row + 1].sum()) for row in rows]
         return Prediction.of(1 / (1 + np.exp(-np.array(sums) - self.bias)))
 
@@ -105,7 +106,8 @@ def batched() -> PrecomputedSignals:
     forecasts = []
     for one in fitted_folds():
         rows = one.fold.test.rows
-        made = one.model.predict(one.preprocessor.transform(frame.values), rows)
+        values = one.preprocessor.transform(frame.values[3:])  # without the warm-up
+        made = one.model.predict(values, rows - 3)
         times = frame.close_time[rows]
         forecasts.append(Forecast(one.fold.number, times, rows, made.p_up, made.embedding))
     return PrecomputedSignals(forecasts, [one.threshold for one in fitted_folds()])

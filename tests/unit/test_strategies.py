@@ -276,16 +276,23 @@ def test_past_closes_reach_back_before_the_replay():
     History before the first decision is past as well; nothing after the current bar is shown.
     """
     seen: list[list[float]] = []
+    before: list[float] = []
+
+    def look(view: MarketView) -> None:
+        seen.append(view.past_closes(3).tolist())
+        before.append(view.past_close(1))
+
     tape = market(bars(flat(1, 2, 3, 4, 5)))
     replay(
         [ReplayMarket(tape)],
         Wants,
-        {"views": lambda view: seen.append(view.past_closes(3).tolist())},
+        {"views": look},
         account(),
         start=at(2),
     )
 
     assert [[1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]] == seen
+    assert [1, 2, 3, 4] == before
 
 
 def test_the_view_refuses_to_look_ahead():
@@ -309,6 +316,20 @@ def test_each_market_has_its_own_signal():
     assert [("ABC", 4.0), ("XYZ", -8.0)] == list(
         zip(ledger.fills["symbol"], ledger.fills["quantity"], strict=True)
     )
+
+
+def test_a_market_is_asked_about_once_a_bar():
+    """
+    Between the bars of the slower market only the faster one is asked about.
+    """
+    asked: list[str] = []
+    fast = market(bars(flat(*[100] * 8), symbol="ABC"))
+    slow = market(bars(flat(50, 50), symbol="XYZ", interval=pd.Timedelta("4h")))
+
+    params = {"views": lambda view: asked.append(view.symbol)}
+    replay([ReplayMarket(fast), ReplayMarket(slow)], Wants, params, account())
+
+    assert 2 == asked.count("XYZ")
 
 
 class Listener:
@@ -335,11 +356,13 @@ def test_an_observer_is_shown_every_bar_once_also_during_warm_up():
             super().__init__()
             self.average = bt.indicators.SimpleMovingAverage(self.data.close, period=3)
 
-    tape = market(bars(flat(1, 2, 3, 4)), funding({at(1): 0.1, at(2): 0.2, at(4): 0.4}))
+    tape = market(bars(flat(1, 2, 3, 4, 5)), funding({at(1): 0.1, at(2): 0.2, at(4): 0.4}))
     source = Listener()
     replay([ReplayMarket(tape, source)], Warm, {}, account(), start=at(2))
 
-    assert [(at(2), 2.0, [0.2]), (at(3), 3.0, []), (at(4), 4.0, [0.4])] == source.shown
+    assert [
+        (at(2), 2.0, [0.2]), (at(3), 3.0, []), (at(4), 4.0, [0.4]), (at(5), 5.0, []),
+    ] == source.shown  # fmt: skip
 
 
 def test_backtraders_own_notifications_arrive():
