@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
+from numba.core.options import DefaultOptions
 
 from perpwalk.domain import BoolArray, FloatArray, IntArray
 
@@ -123,7 +124,6 @@ class Rules(NamedTuple):
     spread_bps: float
     range_share: float
     impact: float
-    tiers: FloatArray
 
 
 class Book(NamedTuple):
@@ -139,16 +139,23 @@ class Book(NamedTuple):
     counts: IntArray
 
 
+# Arrays are lent by the caller and none is made here, so references need no counting, and counting
+# would cost five times what the account does. The option is not public; without it only time is
+# lost. Without Python's error model, a division needs no test for zero: no divisor here can be one.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
+if hasattr(DefaultOptions, "_nrt"):
+    _OPTIONS["_nrt"] = False
+
+
 def compiled(function: F) -> F:
     """Compile ``function`` with numba and keep the machine code beside the source."""
-    # Without Python's error model a division needs no test for zero: no divisor here can be one.
-    kernel: F = numba.njit(cache=True, error_model="numpy")(function)
+    kernel: F = numba.njit(cache=True, **_OPTIONS)(function)
     return kernel
 
 
 def inlined(function: F) -> F:
-    """Compile ``function`` into its callers: a call hands over arrays, which is not free."""
-    kernel: F = numba.njit(inline="always", error_model="numpy")(function)
+    """Compile ``function`` into its callers."""
+    kernel: F = numba.njit(inline="always", **_OPTIONS)(function)
     return kernel
 
 
@@ -198,9 +205,9 @@ def tier_at(notional: float, tiers: FloatArray) -> int:
 
 
 @compiled
-def leverage_at(notional: float, rules: Rules) -> float:
+def leverage_at(notional: float, rules: Rules, tiers: FloatArray) -> float:
     """Return the wanted leverage, capped by the tier of ``notional``."""
-    return min(rules.leverage, float(rules.tiers[tier_at(notional, rules.tiers), MAX_LEVERAGE]))
+    return min(rules.leverage, float(tiers[tier_at(notional, tiers), MAX_LEVERAGE]))
 
 
 @compiled
@@ -257,12 +264,17 @@ def equity_at(price: float, account: FloatArray) -> float:
 
 @compiled
 def can_carry(
-    units: float, price: float, reference: float, account: FloatArray, rules: Rules
+    units: float,
+    price: float,
+    reference: float,
+    account: FloatArray,
+    rules: Rules,
+    tiers: FloatArray,
 ) -> bool:
     """Tell whether free margin carries opening ``units`` at ``price`` beside what is held."""
     held = abs(account[QUANTITY])
     opening = quantity_of(units, rules)
-    leverage = leverage_at((held + opening) * price, rules)
+    leverage = leverage_at((held + opening) * price, rules, tiers)
     if rules.cross:
         free = equity_at(reference, account) - held * reference / leverage
     else:
@@ -273,10 +285,15 @@ def can_carry(
 
 @compiled
 def carried_units(
-    wanted: float, price: float, reference: float, account: FloatArray, rules: Rules
+    wanted: float,
+    price: float,
+    reference: float,
+    account: FloatArray,
+    rules: Rules,
+    tiers: FloatArray,
 ) -> float:
     """Return the most of ``wanted`` units that free margin can carry: what it asks for grows."""
-    if can_carry(wanted, price, reference, account, rules):
+    if can_carry(wanted, price, reference, account, rules, tiers):
         return wanted
     low, high = 0.0, wanted
     while True:
@@ -285,7 +302,7 @@ def carried_units(
             middle = math.floor(middle)
         if middle <= low or middle >= high or high - low <= 1e-15 * wanted:
             return low
-        if can_carry(middle, price, reference, account, rules):
+        if can_carry(middle, price, reference, account, rules, tiers):
             low = middle
         else:
             high = middle
@@ -324,14 +341,16 @@ def close_part(units: float, price: float, account: FloatArray, rules: Rules) ->
 
 
 @compiled
-def open_part(side: float, units: float, price: float, account: FloatArray, rules: Rules) -> float:
+def open_part(
+    side: float, units: float, price: float, account: FloatArray, rules: Rules, tiers: FloatArray
+) -> float:
     """Open or add ``units`` (unsigned) at ``price``; return the fee."""
     size = quantity_of(units, rules)
     held = abs(account[QUANTITY])
     fee = size * price * rules.taker_fee
     account[ENTRY] = (held * account[ENTRY] + size * price) / (held + size)
     if not rules.cross:
-        account[MARGIN] += size * price / leverage_at((held + size) * price, rules)
+        account[MARGIN] += size * price / leverage_at((held + size) * price, rules, tiers)
     move_position(side * units, account, rules)
     pay(-fee, account, rules)
     return fee
@@ -388,7 +407,7 @@ def judge_size(closable: float, bar: Bar, rules: Rules, account: FloatArray) -> 
 
 
 @inlined
-def fill_order(bar: Bar, rules: Rules, account: FloatArray) -> None:
+def fill_order(bar: Bar, rules: Rules, tiers: FloatArray, account: FloatArray) -> None:
     """Step 1: fill the waiting order at the open, as far as volume and margin allow."""
     if account[LEFT] == 0.0 or not bar.tradable:
         return
@@ -411,12 +430,12 @@ def fill_order(bar: Bar, rules: Rules, account: FloatArray) -> None:
         fee += close_part(closing, price, account, rules)
     carried = 0.0
     if opening > 0.0:
-        carried = carried_units(opening, price, bar.open, account, rules)
+        carried = carried_units(opening, price, bar.open, account, rules, tiers)
         worth = quantity_of(carried, rules) * bar.open
         if carried < opening and worth < rules.min_notional * (1.0 - ROUNDING):
             carried = 0.0
     if carried > 0.0:
-        fee += open_part(side, carried, price, account, rules)
+        fee += open_part(side, carried, price, account, rules, tiers)
     note_fill(side * (closing + carried), price, fee, bar, rules, account)
     judge_rest(carried < opening, account)
 
@@ -488,7 +507,7 @@ def force_out(price: float, cash: float, why: int, bar: Bar, account: FloatArray
 
 
 @inlined
-def liquidate(bar: Bar, rules: Rules, account: FloatArray) -> None:
+def liquidate(bar: Bar, rules: Rules, tiers: FloatArray, account: FloatArray) -> None:
     """Step 3: close a position whose liquidation price the bar's adverse extreme reached."""
     if account[UNITS] == 0.0:
         return
@@ -496,7 +515,7 @@ def liquidate(bar: Bar, rules: Rules, account: FloatArray) -> None:
     size = abs(account[QUANTITY])
     entry = account[ENTRY]
     margin = account[CASH] if rules.cross else account[MARGIN]
-    touch = liquidation_price(side, size, entry, margin, rules.tiers)
+    touch = liquidation_price(side, size, entry, margin, tiers)
     if side > 0.0:
         if touch <= 0.0 or bar.worst_low > touch * (1.0 + ROUNDING):
             return
@@ -521,7 +540,6 @@ def judge_bankruptcy(bar: Bar, rules: Rules, account: FloatArray) -> None:
         account[DEAD] = 1.0
 
 
-@compiled
 def open_account(rules: Rules) -> FloatArray:
     """Return an account with the initial cash, no position and no order."""
     account = np.zeros(ACCOUNT_SIZE)
@@ -592,45 +610,50 @@ def write_order(i: int, account: FloatArray, orders: FloatArray) -> None:
 
 
 @compiled
-def replay(tape: Tape, rules: Rules, wanted: FloatArray, book: Book) -> int:
+def replay(
+    tape: Tape, rules: Rules, tiers: FloatArray, wanted: FloatArray, account: FloatArray, book: Book
+) -> int:
     """Walk the whole tape; ``wanted[i]`` is the target quantity decided at close i, or NaN.
 
-    Returns the bar in which the account went bankrupt, or -1. The steps are spelled out here and
-    not in a function per bar: handing the tape's arrays over doubles the time.
+    ``account`` is a fresh one from ``open_account``. Returns the bar in which it went bankrupt, or
+    -1.
     """
-    account = open_account(rules)
-    bankrupt, fills, orders = -1, 0, 0
-    for i in range(len(tape.close)):
+    opens, highs, lows, closes, volumes = tape.open, tape.high, tape.low, tape.close, tape.volume
+    tradable, worst_low, worst_high = tape.tradable, tape.worst_low, tape.worst_high
+    gap_from, bar_from, rates, marks = tape.gap_from, tape.bar_from, tape.rate, tape.mark
+    bars, fills, orders, paid = book.bars, book.fills, book.orders, book.paid
+    bankrupt, n_fills, n_orders = -1, 0, 0
+    for i in range(len(closes)):
         bar = Bar(
-            tape.close[max(i - 1, 0)], tape.open[i], tape.high[i], tape.low[i], tape.close[i],
-            tape.volume[i], tape.worst_low[i], tape.worst_high[i], tape.tradable[i],
+            closes[max(i - 1, 0)], opens[i], highs[i], lows[i], closes[i], volumes[i],
+            worst_low[i], worst_high[i], tradable[i],
         )  # fmt: skip
         begin_bar(bar, account)
         # 0. Stamps in a gap before this bar settle on the position carried in.
-        for stamp in range(tape.gap_from[i], tape.bar_from[i]):
-            book.paid[PAID_POSITION, stamp] = account[QUANTITY]
-            book.paid[PAID, stamp] = settle(tape.mark[stamp], tape.rate[stamp], rules, account)
+        for stamp in range(gap_from[i], bar_from[i]):
+            paid[PAID_POSITION, stamp] = account[QUANTITY]
+            paid[PAID, stamp] = settle(marks[stamp], rates[stamp], rules, account)
         # 1. Open. (2., other orders, does not arise: targets are market orders.)
-        fill_order(bar, rules, account)
+        fill_order(bar, rules, tiers, account)
         # 3. Liquidation on the adverse extreme.
-        liquidate(bar, rules, account)
+        liquidate(bar, rules, tiers, account)
         # 4. and 5. Funding on the position at the close.
-        for stamp in range(tape.bar_from[i], tape.gap_from[i + 1]):
-            book.paid[PAID_POSITION, stamp] = account[QUANTITY]
-            book.paid[PAID, stamp] = settle(tape.mark[stamp], tape.rate[stamp], rules, account)
+        for stamp in range(bar_from[i], gap_from[i + 1]):
+            paid[PAID_POSITION, stamp] = account[QUANTITY]
+            paid[PAID, stamp] = settle(marks[stamp], rates[stamp], rules, account)
         judge_bankruptcy(bar, rules, account)
         if bankrupt < 0 and account[DEAD] == 1.0:
             bankrupt = i
-        write_bar(i, bar.close, account, book.bars)
-        fills = write_fills(i, bar.open, fills, account, book.fills)
+        write_bar(i, bar.close, account, bars)
+        n_fills = write_fills(i, bar.open, n_fills, account, fills)
         # 6. Decision: what is left of an earlier order makes way for the next.
         decided = not math.isnan(wanted[i])
         if decided:
             cancel_order(BY_NEXT_TARGET, account)
         if account[ORDER_STATUS] != PENDING:
-            write_order(i, account, book.orders)
-        if decided and place_target(i, units_of(wanted[i], rules), orders, rules, account):
-            orders += 1
-    write_order(len(tape.close) - 1, account, book.orders)
-    book.counts[0], book.counts[1] = fills, orders
+            write_order(i, account, orders)
+        if decided and place_target(i, units_of(wanted[i], rules), n_orders, rules, account):
+            n_orders += 1
+    write_order(len(closes) - 1, account, orders)
+    book.counts[0], book.counts[1] = n_fills, n_orders
     return bankrupt

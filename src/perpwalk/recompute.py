@@ -113,7 +113,10 @@ def recompute(
     stamps = _Stamps(market, bars, start, last)
     tape = _tape(market, bars, stamps, start, last)
     book = _empty_book(len(bars), len(stamps.times))
-    bankrupt = kernel.replay(tape, rules, _wanted(targets, start, last), book)
+    wanted = _wanted(targets, start, last)
+    bankrupt = kernel.replay(
+        tape, rules, tiers_of(broker), wanted, kernel.open_account(rules), book
+    )
     return _Tables(market, bars, rules, book, stamps, start).ledger(targets, bankrupt)
 
 
@@ -128,7 +131,6 @@ def rules_of(broker: BrokerSection) -> kernel.Rules:
     slippage = broker.slippage
     # A lot of 0.001 is 1/1000 exactly: lots * 1 / 1000 is then the decimal itself.
     lot = Fraction(repr(broker.lot_size)) if broker.lot_size > 0 else Fraction(1)
-    tiers = sorted(broker.tiers, key=lambda tier: tier.notional_floor)
     return kernel.Rules(
         initial_cash=broker.cash,
         leverage=broker.leverage,
@@ -146,14 +148,16 @@ def rules_of(broker: BrokerSection) -> kernel.Rules:
         spread_bps=slippage.spread_bps,
         range_share=slippage.range_share,
         impact=slippage.impact,
-        tiers=np.array(
-            [
-                (t.notional_floor, t.maintenance_rate, t.maintenance_amount, t.max_leverage)
-                for t in tiers
-            ],
-            dtype=np.float64,
-        ),
     )
+
+
+def tiers_of(broker: BrokerSection) -> FloatArray:
+    """Return the maintenance table, ascending; columns as in ``perpwalk.compiled_account``."""
+    rows = [
+        (tier.notional_floor, tier.maintenance_rate, tier.maintenance_amount, tier.max_leverage)
+        for tier in sorted(broker.tiers, key=lambda tier: tier.notional_floor)
+    ]
+    return np.array(rows, dtype=np.float64)
 
 
 def _slippage_kind(slippage: SlippageSection) -> int:
@@ -316,7 +320,7 @@ class _Tables:
             rows[kernel.ORDER_FILLED - kernel.RECORD],
         )
         # Fills and rejections happen at an open, cancellations at a close.
-        at_open = np.isin(status, (kernel.DONE, kernel.REDUCED, kernel.REJECTED))
+        at_open = (status == kernel.DONE) | (status == kernel.REDUCED) | (status == kernel.REJECTED)
         none = np.full(len(bar), np.nan)
         columns = {
             "order_id": np.arange(len(bar)),

@@ -6,22 +6,24 @@ from typing import Any
 
 from account_scenarios import Scenario, scenarios
 from decimal_account import DecimalAccount
-from hypothesis import given
+from hypothesis import given, settings
 
+from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
 from engine.strategy import SignalStrategy
+from perpwalk.domain import Level
 from perpwalk.ledger import Ledger
-from perpwalk.recompute import compare, recompute
+from perpwalk.recompute import compare, recompute, target_table
 
 
 class FollowTable(SignalStrategy):
     """Orders the quantity that a table asks for at each bar."""
 
-    params: tuple[tuple[str, Any], ...] = (("targets", None),)
+    params: tuple[tuple[str, Any], ...] = (("targets", None), ("skipped", 0))
 
     def next(self) -> None:
         """Place a target order where the table has one for the bar that just closed."""
-        wanted = self.p.targets.get(self.data.bar)
+        wanted = self.p.targets.get(self.data.bar + self.p.skipped)
         if wanted is not None:
             self.order_target_size(target=wanted)
 
@@ -54,3 +56,24 @@ def test_a_replay_is_recomputed_from_its_own_targets(scenario: Scenario):
     again = recompute(scenario.market, replayed.targets, scenario.broker)
 
     assert compare(replayed, again)[1] is None
+
+
+@given(scenarios())
+@settings(max_examples=max(settings.default.max_examples // 5, 40))  # type: ignore[union-attr]
+def test_a_replay_of_a_part_is_recomputed_too(scenario: Scenario):
+    """
+    Where only some of the bars are replayed, both computations start with the same one.
+    """
+    bars = scenario.market.bars
+    first, past = len(bars) // 3, len(bars) - 1
+    market = ReplayMarket(market=scenario.market)
+    params = {"targets": scenario.targets, "skipped": first}
+    span = {"start": bars.close_time[first], "end": bars.close_time[past - 1]}
+
+    replayed = replay([market], FollowTable, params, scenario.broker, **span)
+    within = {i: q for i, q in scenario.targets.items() if first <= i < past}
+    table = target_table(scenario.market, within)
+    again = recompute(scenario.market, table, scenario.broker, start=first, end=past)
+
+    assert compare(replayed, again)[1] is None
+    assert Level.INFO == crosscheck(scenario.market, replayed, scenario.broker).level

@@ -140,9 +140,9 @@ def test_targets_are_rounded_towards_zero():
     """
     A target between two lots takes the smaller one; what falls short only by rounding does not.
     """
-    ledger = book(bars(FLAT, FLAT, FLAT, FLAT), {0: 0.39, 1: -0.39, 2: 0.1 + 0.2}, lot_size=0.1)
+    ledger = book(bars(FLAT, FLAT, FLAT, FLAT), {0: 0.39, 1: -0.39, 2: 0.7 + 0.1}, lot_size=0.1)
 
-    assert [0.0, 0.3, -0.3, 0.3] == ledger.equity["position"].tolist()
+    assert [0.0, 0.3, -0.3, 0.8] == ledger.equity["position"].tolist()
 
 
 # ── prices and fees ──────────────────────────────────────────────────────────────────────────────
@@ -232,6 +232,16 @@ def test_margin_that_fits_exactly_fits():
     ledger = book(bars(FLAT, odd), {0: 9.99}, cash=999.999, leverage=1.0, lot_size=0.01)
 
     assert [9.99] == ledger.fills["quantity"].tolist()
+
+
+def test_reducing_frees_the_same_share_of_margin():
+    """
+    Half of a position given up is half of its margin back, enough to add that half again.
+    """
+    ledger = book(bars(*[FLAT] * 4), {0: 10.0, 1: 5.0, 2: 30.0}, cash=100.0)
+
+    assert [10.0, -5.0, 5.0] == ledger.fills["quantity"].tolist()
+    assert ("reduced", "margin") == _fates(ledger)[2]
 
 
 def test_a_tier_caps_leverage():
@@ -495,6 +505,7 @@ def test_a_bankrupt_account_trades_no_more():
 
     assert START + 3 * HOUR == ledger.bankrupt_at
     assert [0.0, 0.0, 0.0] == ledger.equity["equity"].iloc[2:].tolist()
+    assert ["", "liquidation"] == ledger.fills["reason"].tolist()
     assert 1 == len(ledger.orders)
 
 
