@@ -33,8 +33,8 @@ _EPOCH_DAY = 719_163  # 1970-01-01 as Backtrader counts: days since 0001-01-01, 
 def to_days(nanoseconds: IntArray) -> FloatArray:
     """Return Backtrader's float days from int64 nanoseconds since 1970 (to about 10 µs).
 
-    >>> float(to_days(np.array([1_577_836_800_000_000_000])))
-    737425.0
+    >>> to_days(np.array([1_577_836_800_000_000_000])).tolist()
+    [737425.0]
     """
     days, rest = np.divmod(np.asarray(nanoseconds, dtype=np.int64), _DAY_NS)
     result: FloatArray = days + _EPOCH_DAY + rest / _DAY_NS
