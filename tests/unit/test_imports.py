@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,23 @@ def test_help_does_not_pay_for_heavy_packages() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "[]" == done.stdout.strip()
+
+
+def test_waiting_threads_are_told_not_to_spin_unless_the_user_says_otherwise() -> None:
+    """The setting is there before torch loads, and a setting of the user's is left alone."""
+    code = (
+        "import os, sys, perpwalk.models; "
+        "print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
+
+    def said(**extra: str) -> str:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, check=True, env={**kept, **extra},
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    assert "1000 False" == said()
+    assert "5 False" == said(GOMP_SPINCOUNT="5")
+    assert "None False" == said(OMP_WAIT_POLICY="ACTIVE")
