@@ -63,6 +63,11 @@ class CostSummary:
         before_fees = self.gross + self.funding - self.slippage - self.liquidation
         return before_fees / self.traded_notional
 
+    @property
+    def fee_paid(self) -> float | None:
+        """What was paid per side on average, a fraction of notional; None without trades."""
+        return self.fees / self.traded_notional if self.traded_notional else None
+
 
 _PARTS = ("price_pnl", "fee", "slippage", "funding", "liquidation", "traded_notional")
 

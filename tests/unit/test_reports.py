@@ -22,6 +22,7 @@ from perpwalk.audit.evidence import gather_evidence
 from perpwalk.audit.predictions import audit_predictions
 from perpwalk.audit.verdict import audit_document, verdict
 from perpwalk.config import Config
+from perpwalk.costs import CostSummary
 from perpwalk.domain import Finding, Fold, Level, Span
 from perpwalk.ledger import Ledger
 from perpwalk.reports import charts, table, words
@@ -130,6 +131,22 @@ def test_the_table_shows_verdict_findings_and_periods(run: Run) -> None:
     assert "searched for leaks" in text
     assert overall_text(run) in text
     assert re.search(r"0\.\d{3} \.\d{3}–\.\d{3}", text)
+
+
+def test_every_report_shows_each_cost_apart_and_the_break_even_fee(run: Run) -> None:
+    """Table, tearsheet banner and page name fees, slippage, funding and the fee that leaves 0."""
+    summary = CostSummary.of(run.equity)
+    shown = {
+        "table": table.render_table(run.metrics, run.audit, costs=summary),
+        "tearsheet": reports.write_tearsheet_of(run).read_text(encoding="utf-8"),
+        "page": reports.write_page_of(run).read_text(encoding="utf-8"),
+    }
+
+    for report, text in shown.items():
+        flat = " ".join(text.split())
+        for word in ("fees", "slippage", "funding", "break-even fee"):
+            assert word in flat.lower(), (report, word)
+        assert words.basis_points(summary.break_even_fee) in flat, report
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])

@@ -130,7 +130,7 @@ def gather_evidence(
         sharpe=sharpe,
         probability_of_skill=None if stats is None else probabilistic_sharpe(stats),
         break_even_fee=costs.break_even_fee,
-        fee_paid=costs.fees / costs.traded_notional if costs.traded_notional else None,
+        fee_paid=costs.fee_paid,
         trades=trades,
         findings=(*findings, *_effective_rows(accuracy), *_sharpe_alarm(sharpe)),
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from perpwalk import runs, seal
+from perpwalk.costs import CostSummary
+from perpwalk.reports import words
 from perpwalk.reports.page import PageData, write_page
 from perpwalk.reports.tearsheet import write_tearsheet
 from perpwalk.runs import PARTIAL, Run
@@ -55,7 +57,9 @@ def banner_of(run: Run) -> list[str]:
     reasons = [
         f["message"].partition(": ")[2] for f in run.audit["findings"] if f["code"] == "R101"
     ]
-    return [head, *reasons[:4]]
+    if verdict["overall"] == "invalid":
+        return [head, *reasons[:4]]
+    return [head, *reasons[:4], words.costs(CostSummary.of(run.equity))]
 
 
 def page_data(run: Run) -> PageData:

@@ -12,6 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from perpwalk.costs import CostSummary
+from perpwalk.reports import words
 from perpwalk.reports.words import count, decimal, interval, known, percent
 from perpwalk.runs import Run
 
@@ -34,24 +36,33 @@ Findings = Sequence[dict[str, Any]]
 
 def show(run: Run, console: Console) -> None:
     """Print a finished run's verdict, findings and metrics to ``console``."""
+    costs = CostSummary.of(run.equity)
     if console.is_terminal:
-        for part in parts(run.metrics, run.audit, console.width):
+        for part in parts(run.metrics, run.audit, console.width, costs):
             console.print(part)
         return
     # A pipe or a file has no width of its own: 80 columns would cut the table.
-    console.out(render_table(run.metrics, run.audit), highlight=False)
+    console.out(render_table(run.metrics, run.audit, costs=costs), highlight=False)
 
 
-def render_table(metrics: pd.DataFrame, audit: dict[str, Any], *, width: int = PLAIN_WIDTH) -> str:
+def render_table(
+    metrics: pd.DataFrame,
+    audit: dict[str, Any],
+    *,
+    width: int = PLAIN_WIDTH,
+    costs: CostSummary | None = None,
+) -> str:
     """Return what ``show`` prints as plain text without colours."""
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None, force_terminal=False)
-    for part in parts(metrics, audit, width):
+    for part in parts(metrics, audit, width, costs):
         console.print(part)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
-def parts(metrics: pd.DataFrame, audit: dict[str, Any], width: int) -> list[RenderableType]:
+def parts(
+    metrics: pd.DataFrame, audit: dict[str, Any], width: int, costs: CostSummary | None = None
+) -> list[RenderableType]:
     """Return verdict, findings and tables, or the diagnosis alone where the run is invalid."""
     verdict, findings = audit["verdict"], audit["findings"]
     shown: list[RenderableType] = [_verdict(verdict, findings)]
@@ -59,6 +70,8 @@ def parts(metrics: pd.DataFrame, audit: dict[str, Any], width: int) -> list[Rend
         note = "The figures of an invalid run are no result; metrics.csv holds them unjudged."
         return [*shown, Text(note, style="bold red")]
     shown.append(_metrics(metrics[metrics["period_kind"] == "all"], "All test decisions", width))
+    if costs is not None:
+        shown.append(Text(words.costs(costs)))
     for kind in KINDS:
         rows = metrics[metrics["period_kind"] == kind]
         if len(rows) > 1 or kind == "fold":

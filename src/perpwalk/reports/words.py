@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from perpwalk.costs import CostSummary
+
 UNDEFINED = "—"
 
 
@@ -55,6 +57,17 @@ def basis_points(value: float | None, digits: int = 2) -> str:
     '5.00 bp'
     """
     return f"{1e4 * value:.{digits}f} bp" if value is not None and known(value) else UNDEFINED
+
+
+def costs(summary: CostSummary) -> str:
+    """Return where the money went, each cost apart, and the fee at which nothing is left."""
+    liquidation = f", liquidation {money(-summary.liquidation)}" if summary.liquidation else ""
+    return (
+        f"gross {money(summary.gross)}, fees {money(-summary.fees)}, slippage "
+        f"{money(-summary.slippage)}, funding {money(summary.funding)}{liquidation}: net "
+        f"{money(summary.net)}; break-even fee {basis_points(summary.break_even_fee)} a side, "
+        f"paid {basis_points(summary.fee_paid)}"
+    )
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
