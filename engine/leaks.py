@@ -478,19 +478,7 @@ def document(report: LeakReport) -> dict[str, Any]:
             }
             for outcome in report.outcomes
         ],
-        "findings": [
-            {
-                "code": finding.code,
-                "level": str(finding.level),
-                "where": finding.where,
-                "message": finding.message,
-                "observed": finding.observed,
-                "expected": finding.expected,
-                "why": finding.why,
-                "advice": finding.advice,
-            }
-            for finding in report.findings
-        ],
+        "findings": [finding.as_dict() for finding in report.findings],
         "power": list(report.power),
         "blind_spots": list(report.blind_spots),
     }

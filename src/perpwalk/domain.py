@@ -82,6 +82,10 @@ class Finding:
     why: str | None = None
     advice: str | None = None
 
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the fields as ``audit.json`` holds them."""
+        return {**vars(self), "level": str(self.level)}
+
 
 # ── market ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -180,7 +180,7 @@ def audit_document(
             "predictive": str(judged.predictive),
             "economic": str(judged.economic),
         },
-        "findings": [_as_dict(f) for f in (*ordered, *reasons)],
+        "findings": [f.as_dict() for f in (*ordered, *reasons)],
     }
     if evidence is not None:
         document["evidence"] = evidence_table(evidence)
@@ -194,19 +194,6 @@ def _reason(judged: Verdict, text: str) -> Finding:
     return Finding(
         code="R101", level=Level.INFO, where="verdict", message=f"{judged.overall}: {text}"
     )
-
-
-def _as_dict(finding: Finding) -> dict[str, str | None]:
-    return {
-        "code": finding.code,
-        "level": str(finding.level),
-        "where": finding.where,
-        "message": finding.message,
-        "observed": finding.observed,
-        "expected": finding.expected,
-        "why": finding.why,
-        "advice": finding.advice,
-    }
 
 
 def evidence_table(evidence: Evidence) -> dict[str, dict[str, object]]:
