@@ -141,7 +141,7 @@ def test_a_liquidation_takes_no_more_than_the_isolated_margin(scenario: Scenario
     notional = abs(mine["quantity"].iloc[0]) * mine["price"].iloc[0]
     tiers = [t for t in broker.tiers if t.notional_floor <= notional]
     margin = notional / min(broker.leverage, tiers[-1].max_leverage)
-    funding = ledger.funding["payment"][ledger.funding["position"] != 0].sum()
+    funding = ledger.equity["funding"].iloc[: bar + 1].sum()
     left = ledger.initial_cash - margin - mine["fee"].iloc[0] + min(funding, 0.0)
 
     assert ledger.equity["cash"].iloc[bar] >= left - 1e-6

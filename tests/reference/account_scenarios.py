@@ -168,7 +168,8 @@ def _tiers(draw: st.DrawFn) -> tuple[TierSection, ...]:
 
 BROKER = st.builds(
     BrokerSection,
-    cash=st.just(10_000.0),
+    # No round sum: what rounding is forgiven must not fall on a sum of lots, ticks and fees.
+    cash=st.just(10_007.31),
     leverage=st.sampled_from((1.0, 1.0, 1.5, 2.0, 5.0, 10.0, 25.0, 125.0)),
     margin=st.sampled_from(("isolated", "isolated", "cross")),
     taker_fee=st.sampled_from((0.0, 0.0002, 0.0005, 0.01)),
