@@ -186,7 +186,11 @@ class _Stamps:
         closes = opens + to_ns(bars.interval)
         times = (to_ns(funding.settle_time) + _MINUTE // 2) // _MINUTE * _MINUTE
         first, past = np.searchsorted(times, [opens[0], closes[-1]], side="right")
-        inside = slice(int(first), int(past))
+        inside: slice | IntArray = slice(int(first), int(past))
+        again = times[1:] == times[:-1]
+        if again.any():  # of two records that round to one stamp the first counts
+            kept = np.flatnonzero(np.concatenate(([True], ~again)))
+            inside = kept[(kept >= first) & (kept < past)]
         self.times: IntArray = times[inside]
         self.rate: FloatArray = funding.rate[inside]
         self.assumed: BoolArray = funding.assumed[inside]

@@ -78,7 +78,7 @@ def _trades_add_up_to_the_change_in_equity(ledger: Ledger) -> None:
 
 def _each_stamp_settles_once(market: Market, ledger: Ledger) -> None:
     closes = market.bars.close_time
-    rounded = market.funding.settle_time.round("min")
+    rounded = market.funding.settle_time.round("min").unique()
     within = (rounded > market.bars.open_time[0]) & (rounded <= closes[-1])
     assert rounded[within].tolist() == ledger.funding["settle_time"].tolist()
     row = np.searchsorted(to_ns(closes), to_ns(rounded[within]))

@@ -109,7 +109,7 @@ def _mark(draw: st.DrawFn, bars: BarFrame) -> BarFrame | None:
 
 RATE = (0.0, 0.0001, 0.0001, -0.0002, 0.0005, 0.003, -0.004, 0.02, -0.03)
 JITTER = (0, 0, 0, 7, -12, 850, -900, 20_000, -25_000)  # milliseconds
-SETTLEMENT = choice(RATE, JITTER, (None, None, 0.99, 1.01))
+SETTLEMENT = choice(RATE, JITTER, (None, None, 0.99, 1.01), (1,) * 9 + (2,))
 
 
 @st.composite
@@ -121,10 +121,12 @@ def _funding(draw: st.DrawFn, bars: BarFrame) -> FundingFrame:
     first = bars.open_time[0].floor("8h")
     stamps, rates, marks = [], [], []
     drawn = draw(st.lists(SETTLEMENT, min_size=count, max_size=count))
-    for k, (rate, jitter, own) in enumerate(drawn):
-        stamps.append(first + every * k + pd.Timedelta(milliseconds=jitter))
-        rates.append(rate)
-        marks.append(np.nan if own is None else own * bars.close[0])
+    for k, (rate, jitter, own, times) in enumerate(drawn):
+        for twin in range(times):  # a record delivered twice, some seconds apart
+            late = pd.Timedelta(milliseconds=jitter + 3_000 * twin)
+            stamps.append(first + every * k + late)
+            rates.append(rate - 0.001 * twin)
+            marks.append(np.nan if own is None else own * bars.close[0])
     order = np.argsort(pd.DatetimeIndex(stamps))
     return FundingFrame.of(
         pd.DatetimeIndex(stamps)[order],

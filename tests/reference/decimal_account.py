@@ -119,7 +119,8 @@ class DecimalAccount:
     # ── funding ──────────────────────────────────────────────────────────────────────────────────
 
     def stamps(self, after: pd.Timestamp, until: pd.Timestamp) -> list[tuple[pd.Timestamp, int]]:
-        return [(t, k) for k, t in enumerate(self.rounded) if after < t <= until]
+        within = [(t, k) for k, t in enumerate(self.rounded) if after < t <= until]
+        return [(t, k) for t, k in within if k == 0 or self.rounded[k - 1] != t]
 
     def settle_gap(self) -> None:
         if self.i > 0:
@@ -159,7 +160,8 @@ class DecimalAccount:
 
     def aim(self, target: float) -> None:
         self.cancel("replaced")
-        quantity = self.whole_lots(Decimal(repr(float(target)))) - self.q
+        wanted = self.whole_lots(Decimal(repr(float(target))))
+        quantity = self.without_dust(wanted - self.q, self.q)
         if quantity != 0:
             self.order = Order(self.closes, quantity, quantity)
             self.orders.append(self.order)
@@ -207,11 +209,16 @@ class DecimalAccount:
         if filled != 0:
             self.book_fill(filled, price)
         order.filled += filled
-        order.left -= filled
+        order.left = self.without_dust(order.left - filled, filled)
         if carried < opening:
             self.end("reduced" if order.filled != 0 else "rejected", "margin")
         elif order.left == 0:
             self.end("reduced" if order.reason else "filled")
+
+    def without_dust(self, rest: Decimal, filled: Decimal) -> Decimal:
+        """Where there are no lots, a trillionth of a fill is nothing."""
+        dust = self.broker.lot_size == 0 and abs(rest) <= abs(filled) * Decimal("1e-12")
+        return ZERO if dust else rest
 
     def too_small(self, quantity: Decimal) -> bool:
         return quantity * self.open < exact(self.broker.min_notional) * (ONE - FORGIVEN)
@@ -246,7 +253,7 @@ class DecimalAccount:
     def close_part(self, size: Decimal, price: Decimal) -> None:
         realised = (price - self.entry) * sign(self.q) * size
         self.margin -= self.margin * size / abs(self.q)
-        self.q -= sign(self.q) * size
+        self.q = self.without_dust(self.q - sign(self.q) * size, size)
         self.pay(realised - size * price * exact(self.broker.taker_fee))
 
     def open_part(self, side: Decimal, size: Decimal, price: Decimal) -> None:

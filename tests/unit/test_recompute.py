@@ -343,6 +343,16 @@ def test_stamps_in_a_gap_settle_before_the_order_that_waits():
     assert [0.0, 0.0, -1.0] == ledger.equity["funding"].tolist()
 
 
+def test_of_two_records_of_one_stamp_the_first_settles():
+    """
+    A record that comes again some seconds later is not charged again.
+    """
+    records = funding(("2h", 0.01), ("2h3s", 0.05), ("3h", 0.02))
+    ledger = book(bars(*[FLAT] * 3), {0: 1.0}, records)
+
+    assert [-1.0, -2.0] == ledger.funding["payment"].tolist()
+
+
 def test_stamps_outside_the_replay_do_not_settle():
     """
     A stamp at the first bar's open or after the last close is not part of the replay.
