@@ -147,7 +147,7 @@ def _doubts_of_money(
         yield f"{evidence.trades} trades are too few to judge (at least {FEW_TRADES})"
     yield from _doubts_of_costs(evidence)
     if deflated is None:
-        yield "the number of trials is not recorded, so the Sharpe ratio is not deflated"
+        yield "the Sharpe ratio is not deflated for the number of trials (results/trials.jsonl)"
     elif deflated <= 0.95:
         yield f"deflated for the search, skill has probability {deflated:.3f} (needs 0.95)"
     if variants > 1 and (spa_p is None or spa_p >= 0.05):
