@@ -152,4 +152,3 @@ def test_the_compiled_ledger_against_backtrader(market: Market, hold: int) -> No
     )
     assert finding is None
     assert replayed.bankrupt_at is None
-    assert quick * 1000 < slow
