@@ -230,7 +230,7 @@ def liquidation_price(
         if found == row:
             return price
         row = found
-    return max(price, before) if side > 0.0 else min(price, before)  # pessimistic
+    return price if abs(price - entry) < abs(before - entry) else before
 
 
 # ── a fill ───────────────────────────────────────────────────────────────────────────────────────

@@ -194,6 +194,8 @@ def scenarios(draw: st.DrawFn, *, cheap: bool = False) -> Scenario:
     if cheap:
         broker = without_costs(broker)
     bars = draw(_bars(broker.cash))
+    if bars.low.min() < 2 * broker.tick_size:  # no contract trades below its tick
+        broker = broker.model_copy(update={"tick_size": 0.0})
     funding = FundingFrame.empty(bars.symbol) if cheap else draw(_funding(bars))
     mark = None if cheap else draw(_mark(bars))
     targets = {}

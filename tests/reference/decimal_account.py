@@ -320,7 +320,7 @@ class DecimalAccount:
             if following == tier:
                 return prices[-1]
             tier = following
-        return max(prices[-2:]) if side > 0 else min(prices[-2:])
+        return min(prices[-2:], key=lambda price: abs(price - entry))
 
     def judge_liquidation(self) -> None:
         if self.q == 0:

@@ -431,7 +431,20 @@ def test_a_table_that_jumps_takes_the_nearer_price():
 
     found = kernel.liquidation_price(-1.0, 10.0, 100.0, 50.0, tiers)
 
-    assert found == pytest.approx((50.0 + 1000.0) / (10.0 * 1.05))
+    by_lower_tier, by_higher_tier = 1050.0 / 10.05, 1050.0 / 10.5
+    assert abs(by_higher_tier - 100.0) < abs(by_lower_tier - 100.0)
+    assert found == pytest.approx(by_higher_tier)
+
+
+def test_the_nearer_price_may_lie_beyond_the_entry():
+    """
+    Nearer is meant by distance: the price of the lower tier, where the higher's is far below entry.
+    """
+    tiers = np.array([[0.0, 0.03, 0.0, 50.0], [1010.0, 0.1, 0.0, 20.0]])
+
+    found = kernel.liquidation_price(-1.0, 10.0, 100.0, 50.0, tiers)
+
+    assert found == pytest.approx(1050.0 / 10.3)
 
 
 def test_a_touch_liquidates_at_the_liquidation_price():
