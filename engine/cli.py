@@ -12,7 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ from perpwalk.errors import PerpwalkError
 
 if TYPE_CHECKING:
     from perpwalk.runs import Run
+
 
 EXIT_INTERNAL = 1
 EXIT_VERDICT = {"invalid": 3, "suspect": 4}
@@ -108,13 +109,28 @@ def _show(finished: Run) -> None:
 
 
 @app.command()
-def tearsheet(run_folder: RunArgument) -> None:
-    """Write the quantstats tearsheet of a finished run again."""
+def tearsheet(
+    run_folder: RunArgument,
+    benchmark: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Hold it against this run, not against buy and hold."),
+    ] = None,
+    figures: Annotated[
+        Literal["pdf", "png"] | None,
+        typer.Option(help="Also write the main figures: one PDF, or PNG files."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write into this folder, not into the run's.")
+    ] = None,
+) -> None:
+    """Write the tearsheet of a finished run again: ours on top, quantstats' pages below."""
     from perpwalk import reports
     from perpwalk.runs import load_run
 
-    path = reports.redo(load_run(run_folder), "tearsheet")
-    out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    of = load_run(run_folder)
+    against = None if benchmark is None else load_run(benchmark)
+    for path in reports.redo_tearsheet(of, against=against, figures=figures, out=out):
+        out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -123,7 +139,7 @@ def report(run_folder: RunArgument) -> None:
     from perpwalk import reports
     from perpwalk.runs import load_run
 
-    path = reports.redo(load_run(run_folder), "report")
+    path = reports.redo_page(load_run(run_folder))
     out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 

@@ -76,8 +76,15 @@ def test_run_prints_the_table_and_where_the_results_are(
     assert "answered before" in again.err
     assert 0 == perpwalk(monkeypatch, "runs", str(out))
     assert "finished" in capsys.readouterr().out
-    for verb in ("tearsheet", "report", "verify"):  # a page written again keeps the seal whole
-        assert 0 == perpwalk(monkeypatch, verb, str(folder)), capsys.readouterr().out
+    # A page written again, or a figure added, keeps the seal whole.
+    for words in (["tearsheet"], ["tearsheet", "--figures", "pdf"], ["report"], ["verify"]):
+        verb, *options = words
+        assert 0 == perpwalk(monkeypatch, verb, str(folder), *options), capsys.readouterr().out
+    apart = tmp_path / "apart"
+    given = ["--out", str(apart), "--figures", "png", "--benchmark", str(folder)]
+    assert 0 == perpwalk(monkeypatch, "tearsheet", str(folder), *given)
+    assert 5 == len(list(apart.iterdir()))
+    assert 0 == perpwalk(monkeypatch, "verify", str(folder)), capsys.readouterr().out
     assert perpwalk(monkeypatch, "check", str(folder)) in (0, 1, 3, 4)
     assert "accuracy" in capsys.readouterr().out
 

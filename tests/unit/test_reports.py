@@ -3,105 +3,25 @@
 from __future__ import annotations
 
 import io
-import json
-import logging
 import re
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made_book import HOUR, Book
+from hand_made_book import Book
+from hand_made_run import NASTY, WRONG, replay, write_run
 from rich.console import Console
 
-from perpwalk import metrics, reports, runs, trades
-from perpwalk import returns as growth
-from perpwalk.audit.evidence import gather_evidence
-from perpwalk.audit.predictions import audit_predictions
-from perpwalk.audit.verdict import audit_document, verdict
-from perpwalk.config import Config
+from perpwalk import reports
 from perpwalk.costs import CostSummary
-from perpwalk.domain import Finding, Fold, Level, Span
-from perpwalk.ledger import Ledger
 from perpwalk.reports import charts, table, words
 from perpwalk.reports.page import render_page
-from perpwalk.reports.tearsheet import daily_returns, render_tearsheet, write_tearsheet
 from perpwalk.runs import Run
 
-NASTY = "<script>alert('x')</script>"
 FETCH = re.compile(
     r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|@import|url\((?!#)""", re.IGNORECASE
 )
-
-
-def replay(n: int, *, seed: int = 5, turn: int = 11) -> Ledger:
-    """Return an account that turns round every few hours."""
-    rng = np.random.default_rng(seed)
-    prices = 100 * np.exp(np.cumsum(rng.normal(0, 0.006, n)))
-    book = Book(prices=prices.tolist(), fee=2e-4, slippage=1e-4)
-    book.fill(1, 30.0)
-    for row in range(turn, n, turn):
-        book.fill(row, -60.0 if book.position_before(row) > 0 else 60.0)
-    for row in range(8, n, 8):
-        book.fund(row, -0.02 * np.sign(book.position_before(row + 1)))
-    return book.ledger()
-
-
-def forecasts(ledger: Ledger) -> pd.DataFrame:
-    price = ledger.equity["price"].to_numpy()
-    forward = np.diff(np.log(price))
-    n = len(forward)
-    return pd.DataFrame(
-        {
-            "close_time": ledger.equity["close_time"][:n],
-            "fold": np.arange(n) * 2 // n,
-            "p_up": 0.5 + 0.02 * np.random.default_rng(6).normal(size=n),
-            "threshold": 0.5,
-            "label": pd.array((forward > 0).astype(int), dtype="Int8"),
-            "forward_return": forward,
-        }
-    )
-
-
-def folds_of(predictions: pd.DataFrame) -> list[Fold]:
-    found = []
-    for number, part in predictions.groupby("fold"):
-        times = part["close_time"]
-        span = Span(times.iloc[0], times.iloc[-1] + HOUR, part.index.to_numpy(), len(part))
-        found.append(Fold(int(str(number)), span, span, span))
-    return found
-
-
-def write_run(folder: Path, ledger: Ledger, extra: tuple[Finding, ...] = ()) -> Run:
-    """Keep a judged run on disk, with a name that would be a script if it were not escaped."""
-    predictions = forecasts(ledger)
-    folds = folds_of(predictions)
-    judged = metrics.metrics_table(predictions, ledger, folds=folds, bar_interval=HOUR, horizon=1)
-    book = trades.round_trips(ledger)
-    evidence = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR, trades=len(book))
-    findings = (*audit_predictions(predictions), *evidence.findings, *extra)
-    document = audit_document(verdict(findings, evidence), findings, evidence)
-    kept = folder / "models" / "fold-000"
-    kept.mkdir(parents=True)
-    (kept / "features.json").write_text(json.dumps({"selected": ["rsi_14", NASTY]}))
-    runs.write_json(folder / "audit.json", runs.plain(document))
-    runs.write_csv(folder / "metrics.csv", judged.frame)
-    runs.write_parquet(folder / "equity.parquet", ledger.equity)
-    for name, frame in (("trades", book), ("orders", ledger.orders), ("funding", ledger.funding)):
-        runs.write_csv(folder / f"{name}.csv", frame)
-    fold_rows = [{"fold": f.number, "test_start": f.test.start, "purged": 1} for f in folds]
-    runs.write_csv(folder / "folds.csv", pd.DataFrame(fold_rows))
-    epochs = [{"fold": 0, "epoch": e, "train_loss": 0.69, "validation_auc": None} for e in (1, 2)]
-    runs.write_csv(folder / "training.csv", pd.DataFrame(epochs))
-    runs.write_text(folder / "config.yaml", Config().to_yaml())
-    runs.write_json(folder / "manifest.json", {"status": "finished", "note": NASTY})
-    return runs.load_run(folder)
-
-
-MakeRun = Callable[..., Run]
-WRONG = Finding(code="L004", level=Level.ERROR, where=NASTY, message="labels disagree", advice="x")
 
 
 @pytest.fixture(scope="module")
@@ -299,109 +219,3 @@ def test_undefined_values_are_dashes() -> None:
         assert words.UNDEFINED != form(0.0)
     assert "0.00" == words.money(-0.0)
     assert "-0.20 to 2.53" == words.interval(-0.2, 2.53, 2)
-
-
-# ── the tearsheet ────────────────────────────────────────────────────────────────────────────────
-
-
-def test_daily_returns_compound_to_the_account(run: Run) -> None:
-    """A bar that closes at midnight ends its day; the product of days is the whole."""
-    book = run.equity
-    stamps = pd.DatetimeIndex(book["close_time"])
-    daily = daily_returns(stamps, book["equity"], 10_000.0)
-
-    assert daily.index.tz is None
-    assert book["equity"].iloc[-1] / 10_000 == pytest.approx(float(np.prod(1 + daily)))
-    midnight = book.loc[stamps == pd.Timestamp("2024-01-02", tz="UTC"), "equity"].iloc[0]
-    first_two = float(np.prod(1 + daily[: pd.Timestamp("2024-01-01")]))
-    assert midnight / 10_000 == pytest.approx(first_two)
-
-
-def test_quantstats_and_our_metrics_agree_on_daily_returns() -> None:
-    """CAGR, Sharpe, drawdown, volatility and Sortino to 1e-6; its Calmar does not (252 days)."""
-    import quantstats
-
-    book = replay(24 * 200).equity
-    daily = daily_returns(pd.DatetimeIndex(book["close_time"]), book["equity"], 10_000.0)
-    values = daily.to_numpy()
-    sharpe = growth.annual_sharpe(values, 365)
-    ours = growth.cagr(growth.total_return(values), len(values), 365)
-    deepest = growth.max_drawdown(values)
-    assert sharpe is not None
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        stats = quantstats.stats
-        assert stats.cagr(daily, periods=365) == pytest.approx(ours, abs=1e-6)
-        assert stats.sharpe(daily, periods=365) == pytest.approx(sharpe[0], abs=1e-6)
-        assert stats.max_drawdown(daily) == pytest.approx(deepest, abs=1e-6)
-        assert stats.volatility(daily, periods=365) == pytest.approx(
-            growth.volatility(values, 365), abs=1e-6
-        )
-        assert stats.sortino(daily, periods=365) == pytest.approx(
-            growth.sortino(values, 365), abs=1e-6
-        )
-        assert stats.calmar(daily) != pytest.approx(growth.calmar(ours, deepest), rel=0.01)
-    assert "Calmar" in render_tearsheet(book, title="t", banner=["v"])
-
-
-def test_the_tearsheet_is_offline_quiet_and_carries_the_verdict(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nothing is fetched, printed, logged or warned of; verdict on top, names as text."""
-    level = logging.getLogger("matplotlib.font_manager").level
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        page = render_tearsheet(replay(24 * 30).equity, title=NASTY, banner=["INVALID", NASTY])
-    printed = capsys.readouterr()
-
-    assert ("", "") == (printed.out, printed.err)
-    assert [] == [r for r in caplog.records if r.name.startswith("matplotlib")]
-    assert level == logging.getLogger("matplotlib.font_manager").level
-    assert FETCH.search(page) is None
-    assert page.index("INVALID") < page.index("Key Performance Metrics")
-    assert "Periods/Year: 365" in page
-    assert NASTY not in page
-    assert "&lt;script&gt;alert(" in page
-
-
-def test_the_tearsheet_of_a_run_leads_with_its_verdict(tmp_path: Path) -> None:
-    """The banner holds the verdict, its reasons, and that an invalid run's figures are none."""
-    short = write_run(tmp_path / "short", replay(24 * 9), (WRONG,))
-    page = reports.write_tearsheet_of(short).read_text(encoding="utf-8")
-
-    assert "Verdict: INVALID" in page
-    assert "no result" in page
-    assert NASTY not in page
-    assert "a tearsheet needs at least 14" in page
-
-
-@pytest.mark.parametrize(
-    ("ledger", "reason"),
-    [
-        (Book(prices=[]).ledger(), "no bars"),
-        (replay(24 * 3), "needs at least 14"),
-        (Book(prices=[100.0] * 24 * 20).ledger(), "nothing was traded"),
-    ],
-    ids=["empty", "three days", "flat"],
-)
-def test_a_run_without_a_tearsheet_says_why(tmp_path: Path, ledger: Ledger, reason: str) -> None:
-    """Too short or flat: a small page with verdict and reason, and no crash."""
-    page = write_tearsheet(
-        ledger.equity, tmp_path / "t.html", title="t", banner=["Verdict: INVALID"]
-    ).read_text(encoding="utf-8")
-
-    assert "There is no tearsheet" in page
-    assert reason in page
-    assert "Verdict: INVALID" in page
-
-
-def test_a_bankrupt_run_and_one_sided_days_have_no_tearsheet() -> None:
-    """Returns after ruin cannot be compounded; a curve that never falls has no drawdowns."""
-    ruin = Book(prices=np.linspace(100, 40, 24 * 20).tolist(), cash=50.0)
-    ruin.fill(1, 1.0)
-    rise = Book(prices=np.linspace(100, 140, 24 * 20).tolist())
-    rise.fill(1, 1.0)
-
-    assert "bankrupt" in render_tearsheet(ruin.ledger().equity, title="t")
-    assert "one direction only" in render_tearsheet(rise.ledger().equity, title="t")

@@ -6,17 +6,28 @@ Each function reads the run's own files and writes into its folder.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from perpwalk import runs, seal
-from perpwalk.costs import CostSummary
-from perpwalk.reports import words
+from perpwalk.errors import UsageError
+from perpwalk.reports.daily import account_returns
 from perpwalk.reports.page import PageData, write_page
-from perpwalk.reports.tearsheet import write_tearsheet
+from perpwalk.reports.sheet import Benchmark, Sheet
+from perpwalk.reports.tearsheet import LEAST_DAYS, render_tearsheet
 from perpwalk.runs import PARTIAL, Run
 
-__all__ = ["page_data", "redo", "write_page_of", "write_tearsheet_of"]
+__all__ = [
+    "page_data",
+    "redo_page",
+    "redo_tearsheet",
+    "sheet_of",
+    "write_page_of",
+    "write_tearsheet_of",
+]
 
 
 def write_page_of(run: Run) -> Path:
@@ -24,42 +35,97 @@ def write_page_of(run: Run) -> Path:
     return write_page(page_data(run), run.path / "report.html")
 
 
-def write_tearsheet_of(run: Run) -> Path:
-    """Write ``tearsheet.html`` of a finished run and return its path."""
-    return write_tearsheet(
-        run.equity, run.path / "tearsheet.html", title=title_of(run), banner=banner_of(run)
-    )
+def write_tearsheet_of(run: Run, *, against: Run | None = None, path: Path | None = None) -> Path:
+    """Write the tearsheet of a finished run and return its path.
+
+    Parameters
+    ----------
+    against
+        Another run to hold it against; None holds it against buying and holding the contract.
+    path
+        Where to; None is the run's own ``tearsheet.html``.
+
+    Raises
+    ------
+    UsageError
+        The two runs share too few days.
+    """
+    target = run.path / "tearsheet.html" if path is None else path
+    runs.write_text(target, render_tearsheet(sheet_of(run, against=against)))
+    return target
 
 
-def redo(run: Run, page: Literal["tearsheet", "report"]) -> Path:
-    """Write a page of a finished run again and renew its place in the manifest's seal."""
-    path = write_tearsheet_of(run) if page == "tearsheet" else write_page_of(run)
-    renewed = seal.resealed(run.manifest, run.path, [path.name])
-    runs.write_json(run.path / seal.MANIFEST, renewed)
+def sheet_of(run: Run, *, against: Run | None = None) -> Sheet:
+    """Collect what a tearsheet shows from the files of a run."""
+    equity = run.equity
+    if equity.empty:
+        benchmark = None
+    elif against is None:
+        benchmark = Benchmark.holding(equity)
+    else:
+        benchmark, equity = _other_run(run, against)
+    return Sheet(
+        title=title_of(run), equity=equity, audit=run.audit, metrics=run.metrics,
+        benchmark=benchmark,
+    )  # fmt: skip
+
+
+def _other_run(run: Run, against: Run) -> tuple[Benchmark, pd.DataFrame]:
+    """Return the other run's days, and the part of this run's account that lies on them."""
+    mine, theirs = account_returns(run.equity), account_returns(against.equity)
+    common = mine.index.intersection(theirs.index)
+    if len(common) < LEAST_DAYS:
+        raise UsageError(
+            f"{against.path} shares {len(common)} days with {run.path}; a benchmark needs at least "
+            f"{LEAST_DAYS} common days"
+        )
+    days = (run.equity["close_time"].dt.tz_convert(None) - pd.Timedelta(1, "ns")).dt.normalize()
+    shared = run.equity[days.isin(common)].reset_index(drop=True)
+    left_out = len(mine) - len(common)
+    note = f" (on {len(common)} common days, {left_out} left out)" if left_out else ""
+    return Benchmark(f"{title_of(against)}{note}", theirs.loc[common]), shared
+
+
+def redo_tearsheet(
+    run: Run,
+    *,
+    against: Run | None = None,
+    figures: Literal["pdf", "png"] | None = None,
+    out: Path | None = None,
+) -> list[Path]:
+    """Write the tearsheet, and figures if asked for, again; return what was written.
+
+    In the run's own folder the manifest's seal is renewed; ``out``, another folder, leaves the run
+    as it is.
+    """
+    folder = run.path if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [write_tearsheet_of(run, against=against, path=folder / "tearsheet.html")]
+    if figures is not None:
+        from perpwalk.reports.figures import save
+
+        written += save(run, folder, figures)
+    if out is None:
+        _reseal(run, written)
+    return written
+
+
+def redo_page(run: Run) -> Path:
+    """Write the report page of a finished run again and renew the manifest's seal."""
+    path = write_page_of(run)
+    _reseal(run, [path])
     return path
+
+
+def _reseal(run: Run, written: Sequence[Path]) -> None:
+    renewed = seal.resealed(run.manifest, run.path, [path.name for path in written])
+    runs.write_json(run.path / seal.MANIFEST, renewed)
 
 
 def title_of(run: Run) -> str:
     """Return what a run's pages are called: experiment and run."""
     # Pages are drawn while the run is still being made.
     return f"{run.path.parent.name} · {run.path.name.removesuffix(PARTIAL)}"
-
-
-def banner_of(run: Run) -> list[str]:
-    """Return the verdict in a few lines."""
-    verdict = run.audit["verdict"]
-    head = (
-        f"Verdict: {verdict['overall'].upper()} "
-        f"(predictive: {verdict['predictive']}, economic: {verdict['economic']})"
-    )
-    if verdict["overall"] == "invalid":
-        head += ". The figures of an invalid run are no result."
-    reasons = [
-        f["message"].partition(": ")[2] for f in run.audit["findings"] if f["code"] == "R101"
-    ]
-    if verdict["overall"] == "invalid":
-        return [head, *reasons[:4]]
-    return [head, *reasons[:4], words.costs(CostSummary.of(run.equity))]
 
 
 def page_data(run: Run) -> PageData:

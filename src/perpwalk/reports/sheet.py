@@ -1,0 +1,207 @@
+"""perpwalk's own part of a tearsheet: what quantstats lacks, and what its figures rest on.
+
+Verdict and findings, costs apart with the break-even fee, exposure and turnover, direction per
+period with intervals, and the six quoted figures three ways: drawn by quantstats from days,
+computed by perpwalk from the same days, and computed from every bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from perpwalk.costs import CostSummary, equity_before
+from perpwalk.reports import words
+from perpwalk.reports.daily import (
+    NAMES,
+    Figures,
+    our_figures,
+    parted,
+    price_returns,
+    quantstats_figures,
+)
+from perpwalk.returns import bars_per_year, equity_returns
+
+TEMPLATE = "sheet.html.j2"
+KINDS = ("quarter", "month", "year", "fold")
+MOST_PERIODS = 24
+LABELS = {"cagr": "CAGR", "sharpe": "Sharpe", "sortino": "Sortino",
+          "max_drawdown": "Maximum drawdown", "calmar": "Calmar",
+          "volatility": "Volatility"}  # fmt: skip
+IN_PERCENT = ("cagr", "max_drawdown", "volatility")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """What the account is held against: a name and one simple return per UTC day."""
+
+    name: str
+    daily: pd.Series
+
+    @classmethod
+    def holding(cls, equity: pd.DataFrame) -> Benchmark:
+        """Return buying the contract at the first close and holding it, without costs."""
+        return cls("Buy and hold", price_returns(equity))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sheet:
+    """What a tearsheet shows: an account, its judgement, and what it is held against.
+
+    Attributes
+    ----------
+    equity
+        A ledger's equity table.
+    audit
+        ``audit.json``: verdict and findings.
+    metrics
+        The metrics table, one row per period.
+    benchmark
+        None where the account has no bar.
+    """
+
+    title: str
+    equity: pd.DataFrame
+    audit: Mapping[str, Any]
+    metrics: pd.DataFrame
+    benchmark: Benchmark | None = None
+
+    @property
+    def overall(self) -> str:
+        """The verdict's word."""
+        return str(self.audit["verdict"]["overall"])
+
+    @property
+    def invalid(self) -> bool:
+        """Whether its figures are no result."""
+        return self.overall == "invalid"
+
+
+def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -> str:
+    """Return the section as HTML.
+
+    Parameters
+    ----------
+    daily
+        The account's daily returns; None where quantstats draws nothing.
+    missing
+        Why quantstats draws nothing, or None.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    findings = list(sheet.audit["findings"])
+    context = {
+        "title": sheet.title,
+        "verdict": sheet.audit["verdict"],
+        "accepted": sheet.audit["verdict"].get("accepted"),
+        "invalid": sheet.invalid,
+        "reasons": reasons(findings),
+        "problems": [f for f in findings if f["level"] in ("error", "warn")],
+        "missing": missing,
+        "figures": None if daily is None else _figures(sheet, daily),
+        "costs": [] if sheet.equity.empty else cost_rows(sheet.equity),
+        "facts": _facts(sheet.metrics),
+        "periods": _periods(sheet.metrics),
+        "benchmark": None if sheet.benchmark is None else sheet.benchmark.name,
+    }
+    return environment.get_template(TEMPLATE).render(**context)
+
+
+def reasons(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why the verdict is what it is."""
+    return [f["message"].partition(": ")[2] for f in findings if f["code"] == "R101"]
+
+
+# ── the six figures ──────────────────────────────────────────────────────────────────────────────
+
+
+def _figures(sheet: Sheet, daily: pd.Series) -> dict[str, Any]:
+    theirs, ours = quantstats_figures(daily), our_figures(daily.to_numpy())
+    by_bar = _by_bar(sheet.equity)
+    apart = parted(ours, theirs)
+    rows = [
+        (LABELS[name], *(_shown(name, getattr(each, name)) for each in (theirs, ours, by_bar)))
+        for name in NAMES
+    ]
+    return {"rows": rows, "apart": [LABELS[name] for name in apart], "days": len(daily)}
+
+
+def _by_bar(equity: pd.DataFrame) -> Figures:
+    values = equity["equity"].to_numpy(dtype=float)
+    interval = pd.Timedelta(equity["close_time"].diff().min())
+    returns = equity_returns(equity_before(equity), values)
+    return our_figures(returns, bars_per_year(interval))
+
+
+def _shown(name: str, value: float | None) -> str:
+    return words.percent(value, 2) if name in IN_PERCENT else words.decimal(value, 3)
+
+
+# ── costs, exposure, periods ─────────────────────────────────────────────────────────────────────
+
+
+def cost_rows(equity: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the way from gross to net, each cost apart, and the fee at which nothing is left."""
+    costs = CostSummary.of(equity)
+    rows = [
+        ("gross (price moves)", words.money(costs.gross)),
+        ("fees", words.money(-costs.fees)),
+        ("slippage", words.money(-costs.slippage)),
+        ("funding", words.money(costs.funding)),
+        ("liquidation", words.money(-costs.liquidation)),
+        ("net", words.money(costs.net)),
+        ("traded notional", words.money(costs.traded_notional)),
+        ("fee paid per side", words.basis_points(costs.fee_paid)),
+        ("break-even fee per side", words.basis_points(costs.break_even_fee)),
+    ]
+    return [row for row in rows if row[0] != "liquidation" or costs.liquidation != 0]
+
+
+def _facts(metrics: pd.DataFrame) -> list[tuple[str, str]]:
+    whole = metrics[metrics["period_kind"] == "all"]
+    if whole.empty:
+        return []
+    row = whole.iloc[0].to_dict()
+    return [
+        ("exposure (mean, of equity)", words.percent(row["exposure"])),
+        ("turnover (times equity a day)", words.decimal(row["turnover"], 2)),
+        ("trades", words.count(row["trades"])),
+        ("win rate", words.percent(row["win_rate"])),
+        ("directional accuracy", _bounded(row, "accuracy")),
+        ("majority class alone", words.decimal(row["majority_accuracy"])),
+        ("AUC", _bounded(row, "auc")),
+        ("Sharpe, 95 % interval", _bounded(row, "sharpe", 2)),
+    ]
+
+
+def _bounded(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
+    between = words.interval(row[f"{name}_lo"], row[f"{name}_hi"], digits)
+    value = words.decimal(row[name], digits)
+    return f"{value} ({between})" if between else value
+
+
+def _periods(metrics: pd.DataFrame) -> dict[str, Any] | None:
+    """Return direction and return per period, of the first kind that has several and fits."""
+    for kind in KINDS:
+        rows = metrics[metrics["period_kind"] == kind]
+        if 1 < len(rows) <= MOST_PERIODS:
+            break
+    else:
+        return None
+    table = [
+        (
+            str(row["period"]), words.count(row["n"]), _bounded(row, "accuracy"),
+            _bounded(row, "auc"), words.percent(row["total_return"]),
+            words.percent(row["benchmark_return"]), words.money(-row["fees"]),
+            words.money(row["funding"]),
+        )
+        for row in rows.to_dict(orient="records")
+    ]  # fmt: skip
+    return {"kind": kind, "rows": table}
