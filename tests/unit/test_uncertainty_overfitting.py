@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perpwalk.uncertainty.overfitting import probability_of_overfitting
+from perpwalk.uncertainty.overfitting import overfitting_by_blocks, probability_of_overfitting
 
 # Case pbo_small
 MATRIX = np.array(
@@ -100,3 +100,14 @@ def test_pbo_needs_two_variants_and_enough_rows() -> None:
     assert probability_of_overfitting(MATRIX[:7], blocks=6) is None
     with pytest.raises(ValueError, match="even"):
         probability_of_overfitting(MATRIX, blocks=5)
+
+
+def test_pbo_is_shown_for_several_cuts_of_time() -> None:
+    """One answer per number of blocks that leaves two rows each, none where none does."""
+    returns = np.random.default_rng(7).normal(size=(25, 4))
+    found = overfitting_by_blocks(returns)
+
+    assert [6, 8, 10, 12] == [one.blocks for one in found]
+    assert [20, 70, 252, 924] == [one.splits for one in found]
+    assert probability_of_overfitting(returns, 8).pbo == found[1].pbo
+    assert () == overfitting_by_blocks(returns[:, :1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,21 @@ import numpy.typing as npt
 
 from perpwalk.domain import FloatArray
 
+BLOCKS = (6, 8, 10, 12, 14, 16)
+
 
 @dataclass(frozen=True, eq=False)
 class Overfitting:
-    """``pbo``: how often the best in sample was below the median out of sample."""
+    """``pbo``: how often the best in sample was below the median out of sample.
+
+    ``blocks`` is the number of contiguous blocks the bars were cut into, ``splits`` how many ways
+    there are to choose half of them.
+    """
 
     pbo: float
     logits: FloatArray
     splits: int
+    blocks: int
 
 
 def probability_of_overfitting(
@@ -56,7 +64,19 @@ def probability_of_overfitting(
     rank = 1 + (outside < score).sum(axis=1) + ((outside == score).sum(axis=1) - 1) / 2
     share = rank / (variants + 1)
     logits = np.log(share / (1 - share))
-    return Overfitting(float((logits <= 0).mean()), logits, len(picks))
+    return Overfitting(float((logits <= 0).mean()), logits, len(picks), blocks)
+
+
+def overfitting_by_blocks(
+    returns: npt.NDArray[np.float64], choices: Sequence[int] = BLOCKS
+) -> tuple[Overfitting, ...]:
+    """Return the PBO for each number of blocks that the bars allow, in the order given.
+
+    The answer depends on how time is cut; shown for several cuts, a lucky one does not decide.
+    Empty where there are fewer than two variants or too few bars for any of them.
+    """
+    found = (probability_of_overfitting(returns, blocks) for blocks in choices)
+    return tuple(one for one in found if one is not None)
 
 
 def _sharpe(total: FloatArray, squares: FloatArray, n: int) -> FloatArray:

@@ -1,0 +1,176 @@
+"""Many variants on the same rows: is the best better than luck, which ones are, which are alike.
+
+Thin over ``arch``. Losses are minus returns (or Brier parts): smaller is better. Rows of benchmark
+and models are the same bars, resampled jointly in blocks. ``block`` is always the caller's: the
+library's default of the square root of the rows knows nothing of the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perpwalk.domain import FloatArray
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SuperiorAbility:
+    """Hansen's test that no model beats the benchmark; small p: the best of them does.
+
+    Attributes
+    ----------
+    p_lower, p_consistent, p_upper
+        In this order never falling; report the consistent one. Never 0: a p-value from ``reps``
+        resamples cannot be below ``1 / (reps + 1)``.
+    mean_excess
+        Mean loss of the benchmark minus that of each model, shape (models,): above 0 is better.
+    best
+        The model with the largest mean excess.
+    """
+
+    p_lower: float
+    p_consistent: float
+    p_upper: float
+    mean_excess: FloatArray
+    best: int
+    block: float
+    reps: int
+    seed: int
+
+
+def spa(
+    losses_benchmark: FloatArray,
+    losses_models: FloatArray,
+    block: float,
+    reps: int = 2000,
+    seed: int = 0,
+) -> SuperiorAbility:
+    """Test the best of several models against a benchmark (White 2000; Hansen 2005).
+
+    Parameters
+    ----------
+    losses_benchmark
+        Shape (n,).
+    losses_models
+        Shape (n, models).
+    block
+        Mean block length in rows of the stationary bootstrap; see ``bootstrap.choose_block``.
+
+    Raises
+    ------
+    ValueError
+        The arrays do not share their rows or hold a value that is not finite.
+    """
+    from arch.bootstrap import SPA
+
+    benchmark, models = _same_rows(losses_benchmark, losses_models)
+    test = SPA(benchmark, models, block_size=_rows(block), reps=reps, studentize=True, seed=seed)
+    test.compute()
+    least = 1 / (reps + 1)
+    lower, consistent, upper = (
+        max(float(test.pvalues[name]), least) for name in ("lower", "consistent", "upper")
+    )
+    excess: FloatArray = benchmark.mean() - models.mean(axis=0)
+    return SuperiorAbility(
+        p_lower=lower, p_consistent=consistent, p_upper=upper, mean_excess=excess,
+        best=int(np.argmax(excess)), block=block, reps=reps, seed=seed,
+    )  # fmt: skip
+
+
+def stepm(
+    losses_benchmark: FloatArray,
+    losses_models: FloatArray,
+    block: float,
+    reps: int = 2000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> tuple[int, ...]:
+    """Return which models beat the benchmark, columns in ascending order (Romano & Wolf 2005).
+
+    The chance of naming any model that does not is at most ``level``, however many are tried.
+    """
+    from arch.bootstrap import StepM
+
+    benchmark, models = _same_rows(losses_benchmark, losses_models)
+    test = StepM(
+        benchmark, models, size=level, block_size=_rows(block), reps=reps, studentize=True,
+        seed=seed,
+    )  # fmt: skip
+    test.compute()
+    return tuple(sorted(int(column) for column in test.superior_models))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ConfidenceSet:
+    """The models that the best cannot be told from, and each model's p-value.
+
+    ``p_values`` has shape (models,), in column order: a model is ``included`` where its p-value is
+    above ``level``. The best has p = 1; none is below ``1 / (reps + 1)``.
+    """
+
+    included: tuple[int, ...]
+    p_values: FloatArray
+    level: float
+    block: float
+    reps: int
+    seed: int
+
+
+def mcs(
+    losses_models: FloatArray,
+    block: float,
+    reps: int = 2000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> ConfidenceSet:
+    """Return the model confidence set (Hansen, Lunde & Nason 2011): which holds the best one.
+
+    Parameters
+    ----------
+    losses_models
+        Shape (n, models), at least two models. Columns that are equal row by row cannot be told
+        apart by definition; leave copies out.
+    level
+        The set holds the truly best model with probability 1 - ``level``.
+    """
+    from arch.bootstrap import MCS
+
+    models = _finite(losses_models)
+    if models.ndim != 2 or models.shape[1] < 2:
+        raise ValueError("a confidence set needs at least two models")
+    test = MCS(models, size=level, block_size=_rows(block), reps=reps, seed=seed)
+    test.compute()
+    found = test.pvalues["Pvalue"].sort_index().to_numpy(dtype=np.float64)
+    return ConfidenceSet(
+        included=tuple(sorted(int(column) for column in test.included)),
+        p_values=np.maximum(found, 1 / (reps + 1)),
+        level=level, block=block, reps=reps, seed=seed,
+    )  # fmt: skip
+
+
+def _rows(block: float) -> int:
+    """Return a mean block length as the whole number the library asks for, rounded up."""
+    if block < 1:
+        raise ValueError(f"a block has at least one row, found {block}")
+    return int(np.ceil(block))
+
+
+def _same_rows(benchmark: FloatArray, models: FloatArray) -> tuple[FloatArray, FloatArray]:
+    one, many = _finite(benchmark), _finite(models)
+    many = many[:, None] if many.ndim == 1 else many
+    if one.ndim != 1 or many.ndim != 2 or len(one) != len(many):
+        raise ValueError(
+            f"benchmark {one.shape} and models {many.shape} do not share their rows; "
+            "restrict them to the common bars first"
+        )
+    return one, many
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    found = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("losses hold a value that is not finite")
+    return found
