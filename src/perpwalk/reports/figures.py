@@ -163,11 +163,19 @@ def _panes(
 ) -> tuple[Figure, tuple[Axes, ...]]:
     """Return a figure of stacked panes with one x axis, the run's name and its verdict."""
     import matplotlib as mpl
-    from matplotlib.figure import Figure as NewFigure
+    from matplotlib.figure import Figure as Plain
+
+    class Shown(Plain):
+        """A figure that a notebook shows without pyplot and its global state."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=self.dpi, metadata={"Software": None})
+            return buffer.getvalue()
 
     shared = title != "Calibration"
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = NewFigure(figsize=(8.0, 4.6), layout="constrained")
+        figure = Shown(figsize=(8.0, 4.6), layout="constrained")
         options: dict[str, Any] = {"height_ratios": heights} if heights else {}
         panes = figure.subplots(count, 1, sharex=shared, squeeze=False, gridspec_kw=options)
         verdict = str(run.audit["verdict"]["overall"])

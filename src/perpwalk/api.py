@@ -1,0 +1,153 @@
+"""What a notebook or a script calls: ``perpwalk.run``, ``perpwalk.load``, ``perpwalk.compare``.
+
+A thin door: it opens configurations and runs and hands everything else on. The engine is fetched by
+name when it is needed, so that ``perpwalk`` still imports nothing of it, and importing ``perpwalk``
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perpwalk import config as configuration
+from perpwalk import runs
+from perpwalk.config import Config
+from perpwalk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ConfigLike = Config | Mapping[str, Any] | str | Path
+
+
+class Plots:
+    """The main figures of one run; each method returns a ``matplotlib.figure.Figure``."""
+
+    def __init__(self, run: runs.Run) -> None:
+        self._run = run
+
+    def equity(self) -> Figure:
+        """Equity against holding the contract, and the drawdown."""
+        return self._draw("equity")
+
+    def costs(self) -> Figure:
+        """From gross to net: fees, slippage and funding, cumulated."""
+        return self._draw("costs")
+
+    def direction(self) -> Figure:
+        """Accuracy and AUC per period with intervals."""
+        return self._draw("direction")
+
+    def calibration(self) -> Figure:
+        """How often the price rose where the model said p."""
+        return self._draw("calibration")
+
+    def _draw(self, name: str) -> Figure:
+        from perpwalk.reports.figures import FIGURES
+
+        return FIGURES[name](self._run)
+
+
+class Run(runs.Run):
+    """A finished run: its tables as pandas frames, its verdict, its figures.
+
+    ``metrics, predictions, equity, trades, orders, funding, folds, training`` are frames;
+    ``audit``, ``manifest`` dicts; ``plot`` draws. In a notebook it shows its verdict and headline
+    figures; an invalid run shows its diagnosis in their place.
+    """
+
+    @property
+    def verdict(self) -> str:
+        """``invalid``, ``suspect``, ``inconclusive`` or ``supported``."""
+        return str(self.audit["verdict"]["overall"])
+
+    @property
+    def plot(self) -> Plots:
+        """The main figures."""
+        return Plots(self)
+
+    def __repr__(self) -> str:
+        """Return experiment, run and verdict."""
+        return f"Run({self.path.parent.name}/{self.path.name}: {self.verdict})"
+
+    def __str__(self) -> str:
+        """Return what ``perpwalk run`` prints of it."""
+        from perpwalk.costs import CostSummary
+        from perpwalk.reports.table import render_table
+
+        return render_table(self.metrics, self.audit, costs=CostSummary.of(self.equity))
+
+    def _repr_html_(self) -> str:
+        """Return verdict, costs and periods for a notebook: the tearsheet's own section."""
+        from perpwalk import reports
+        from perpwalk.reports.sheet import render_section
+
+        return render_section(reports.sheet_of(self), None, None)
+
+
+def run(
+    config: ConfigLike,
+    *,
+    out: str | Path = "results",
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    progress: bool = False,
+) -> Run:
+    """Run one experiment as ``perpwalk run`` does, and return it.
+
+    Parameters
+    ----------
+    config
+        A path to a YAML file, a mapping of sections, or a ``Config``.
+    out
+        The results folder; the run is kept in ``out/<name>/<variant>-<hash8>``, and returned from
+        there if it has been made before.
+    overrides
+        ``a.b=c``, as behind ``--set``; for a path only.
+    force
+        Make the run again.
+    progress
+        Show stages and folds on stderr.
+
+    Raises
+    ------
+    UserError
+        Configuration, data or output cannot be used; the message says what, where, what to do.
+    """
+    resolved = _config(config, overrides)
+    make = _engine("experiment", "run_experiment")
+    if not progress:
+        return Run(make(resolved, out=Path(out), force=force).path)
+    from rich.console import Console
+
+    with _engine("progress", "reporter")(Console(stderr=True)) as tell:
+        return Run(make(resolved, out=Path(out), force=force, reporter=tell).path)
+
+
+def load(path: str | Path) -> Run:
+    """Open the folder of a finished run.
+
+    Raises
+    ------
+    UsageError
+        There is no finished run.
+    """
+    return Run(runs.load_run(path).path)
+
+
+def _config(config: ConfigLike, overrides: Sequence[str]) -> Config:
+    if isinstance(config, str | Path):
+        return configuration.load(config, overrides)
+    if overrides:
+        raise ConfigError(
+            "overrides belong to a configuration given by its path; change the mapping instead"
+        )
+    return config if isinstance(config, Config) else configuration.resolve(dict(config))
+
+
+def _engine(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of the engine, which this package does not import."""
+    return getattr(importlib.import_module(f"engine.{module}"), name)  # type: ignore[no-any-return]
