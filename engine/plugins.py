@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from engine.bridge import bt
+from perpwalk.config import StrategySection
 from perpwalk.errors import ConfigError
 
 
@@ -158,6 +159,8 @@ def _check_param(param: str, value: Any, declared: Mapping[str, Any], name: str)
         near = difflib.get_close_matches(param, declared, n=1, cutoff=0.6)
         known = ", ".join(sorted(declared)) or "none"
         hint = f"did you mean '{near[0]}'?" if near else f"{name} declares: {known}"
+        if param in StrategySection.model_fields:  # the threshold is the fold's, not the strategy's
+            hint = f"did you mean the key 'strategy.{param}'? ({name} declares: {known})"
         raise ConfigError(f"unknown parameter; {hint}", key=key)
     default = declared[param]
     if isinstance(default, bool):

@@ -14,6 +14,7 @@ import os
 import re
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,9 +23,10 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from perpwalk import layers
 from perpwalk.errors import ConfigError
+from perpwalk.layers import Layered
 
-MAX_CONFIG_BYTES = 1_000_000
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(bars?|min|m|h|d|w)$")
 _HOURS = {"min": 1 / 60, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
@@ -380,21 +382,25 @@ def _content(path: str) -> str:
 
 
 def load(path: Path | str, overrides: typing.Sequence[str] = ()) -> Config:
-    """Read ``path`` and apply ``a.b=c`` overrides.
+    """Read ``path`` with what it extends, and apply ``a.b=c`` overrides.
 
     Relative paths of data files and user modules are made absolute: looked for beside the
-    configuration first, then in the current directory.
+    configuration that names them first, then in the current directory.
 
     Raises
     ------
     ConfigError
         The file is missing, too large, no YAML mapping, or a key is wrong.
     """
-    file = Path(path)
-    raw = _read_mapping(file)
-    for override in overrides:
-        _apply_override(raw, override)
-    return _with_absolute_paths(resolve(raw), file.resolve().parent)
+    return of_layers(layers.read(Path(path), overrides))
+
+
+def of_layers(layered: Layered) -> Config:
+    """Resolve what one or several files say; a mistake names the file that holds the key."""
+    try:
+        return _with_absolute_paths(resolve(layered.raw), layered.folder_of)
+    except ConfigError as error:
+        raise layered.located(error) from error
 
 
 def resolve(raw: dict[str, Any]) -> Config:
@@ -403,86 +409,6 @@ def resolve(raw: dict[str, Any]) -> Config:
         return Config.model_validate(raw)
     except pydantic.ValidationError as error:
         raise _readable(error) from error
-
-
-def _read_mapping(file: Path) -> dict[str, Any]:
-    try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; is it a config?")
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(f"no configuration at {file}; give the path of a YAML file") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{file} is a folder; give the path of a YAML file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {file}: {error}") from error
-    try:
-        raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not valid YAML: {_one_line(error)}") from error
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{file} must hold a mapping of sections, found {type(raw).__name__}")
-    return raw
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe loader that refuses aliases and repeated keys, and reads ``1e-4`` as a number."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, "aliases (*name) are not allowed", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is not text", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-# YAML 1.1 reads 1e-4 as text; people who write it mean a number.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set ``a.b.c=value`` in ``raw``; the value is read as YAML."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"'--set {override}' is not of the form section.key=value")
-    try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"'--set {override}': {_one_line(error)}") from error
-    *parents, leaf = key.strip().split(".")
-    here = raw
-    for parent in parents:
-        inner = here.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"'{parent}' is not a section", key=key)
-        here = inner
-    here[leaf] = value
 
 
 def _readable(error: pydantic.ValidationError) -> ConfigError:
@@ -551,17 +477,20 @@ def _absolute(text: str, base: Path, key: str) -> str:
     return str(beside if beside.exists() else path.resolve())
 
 
-def _with_absolute_paths(config: Config, base: Path) -> Config:
+def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Config:
+    def absolute(text: str, key: str) -> str:
+        return _absolute(text, folder_of(key), key)
+
     market = {
-        kind: _absolute(text, base, f"market.{kind}")
+        kind: absolute(text, f"market.{kind}")
         for kind in ("ohlcv", "funding", "mark")
         if (text := getattr(config.market, kind)) is not None
     }
-    modules = tuple(_absolute(text, base, "features.modules") for text in config.features.modules)
+    modules = tuple(absolute(text, "features.modules") for text in config.features.modules)
     file, _, name = config.strategy.name.rpartition(":")
     strategy = config.strategy.name
     if file.endswith(".py"):
-        strategy = f"{_absolute(file, base, 'strategy.name')}:{name}"
+        strategy = f"{absolute(file, 'strategy.name')}:{name}"
     return config.model_copy(
         update={
             "strategy": config.strategy.model_copy(update={"name": strategy}),

@@ -40,10 +40,12 @@ class ConfigError(UserError):
         What is wrong and what to do.
     key
         Dotted path of the key (``"market.gaps"``), put in front of the message.
+    at
+        The key where the message names it already.
     """
 
-    def __init__(self, message: str, *, key: str | None = None) -> None:
-        self.key = key
+    def __init__(self, message: str, *, key: str | None = None, at: str | None = None) -> None:
+        self.key = key if at is None else at
         super().__init__(message if key is None else f"config key '{key}': {message}")
 
 
