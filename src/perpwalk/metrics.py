@@ -7,6 +7,7 @@ value that is undefined is null, and a finding names the periods and says why.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +21,10 @@ from perpwalk.domain import BoolArray, Finding, FloatArray, Fold, Level
 from perpwalk.ledger import Ledger
 from perpwalk.periods import Period, all_periods
 from perpwalk.trades import closed_results
-from perpwalk.uncertainty import calibration, direction, overlap
+from perpwalk.uncertainty import calibration, direction, overlap, wealth
 from perpwalk.uncertainty import proportions as shares
 from perpwalk.uncertainty.auc import Placements, delong_interval, placements
+from perpwalk.uncertainty.estimate import two_sided_z
 
 __all__ = [
     "FIELDS",
@@ -41,10 +43,17 @@ FIELDS = (
     "brier", "log_loss", "pesaran_timmermann_p", "total_return", "benchmark_return", "cagr",
     "volatility", "sharpe", "sharpe_lo", "sharpe_hi", "sortino", "max_drawdown", "calmar",
     "exposure", "turnover", "trades", "win_rate", "profit_factor", "fees", "funding", "slippage",
+    # Intervals of the rest, after the columns that others rely on.
+    "brier_lo", "brier_hi", "log_loss_lo", "log_loss_hi", "total_return_lo", "total_return_hi",
+    "cagr_lo", "cagr_hi", "volatility_lo", "volatility_hi", "sortino_lo", "sortino_hi",
+    "max_drawdown_lo", "max_drawdown_hi", "win_rate_lo", "win_rate_hi", "profit_factor_lo",
+    "profit_factor_hi",
 )  # fmt: skip
 COUNTS = ("n", "ties", "trades")
 TEXTS = ("period_kind", "period")
 STAMPS = ("start", "end")
+FEW_TRADES = 30  # fewer have no win rate and no profit factor
+RESAMPLES = 1000  # of the bootstrap of a period's bars or trades
 Value = float | int | None
 
 
@@ -92,14 +101,16 @@ def metrics_table(
         Bars ahead a label looks. Beyond 1, rows overlap, and the intervals of accuracy and AUC are
         widened by the variance inflation estimated from the hits themselves.
     confidence
-        Of all intervals: Wilson for accuracy, DeLong for AUC, Mertens for the Sharpe ratio.
+        Of all intervals: Wilson for accuracy and win rate, DeLong for AUC, Mertens for the Sharpe
+        ratio, normal for Brier score and log loss; stationary bootstrap for the rest.
 
     Notes
     -----
     A bar's PnL belongs to the period of its open time, a trade's to that of the bar it ended in.
     ``exposure`` is the mean absolute exposure, ``turnover`` traded notional over equity per day,
-    ``max_drawdown`` ≤ 0, ``benchmark_return`` that of holding the contract over the same bars,
-    ``majority_accuracy`` the share of the commoner class among the scored rows.
+    ``max_drawdown`` ≤ 0 (its bounds are a band for another path of as many bars: the longer the
+    path, the deeper it falls), ``benchmark_return`` that of holding the contract over the same
+    bars, ``majority_accuracy`` the share of the commoner class among the scored rows.
     """
     decisions = _decisions(predictions)
     book = _Book.of(ledger, bar_interval)
@@ -219,7 +230,7 @@ def _direction_fields(
         "accuracy_hi": None if wilson is None else wilson.high,
         "majority_accuracy": max(up_rate, 1 - up_rate),
     }
-    fields |= _probability_fields(rows, period, found)
+    fields |= _probability_fields(rows, period, horizon, confidence, found)
     fields |= _auc_fields(rows, period, horizon, confidence, found)
     test = direction.pesaran_timmermann(direction.Hits.of(rows.up, rows.called_up))
     if test is None:
@@ -229,14 +240,31 @@ def _direction_fields(
     return fields
 
 
-def _probability_fields(rows: Scored, period: Period, found: _Undefined) -> dict[str, Value]:
+def _probability_fields(
+    rows: Scored, period: Period, horizon: int, confidence: float, found: _Undefined
+) -> dict[str, Value]:
     if rows.p_up.min() < 0 or rows.p_up.max() > 1:
-        found.add("P001", "p_up outside [0, 1]", period, ["brier", "log_loss"])
+        names = [f"{name}{end}" for name in ("brier", "log_loss") for end in ("", "_lo", "_hi")]
+        found.add("P001", "p_up outside [0, 1]", period, names)
         return {}
-    return {
+    fields: dict[str, Value] = {
         "brier": calibration.brier_score(rows.up, rows.p_up),
         "log_loss": calibration.log_loss(rows.up, rows.p_up),
     }
+    losses = {
+        "brier": (rows.p_up - rows.up) ** 2,
+        "log_loss": calibration.log_losses(rows.up, rows.p_up),
+    }
+    if len(rows) < 2:
+        names = [f"{name}_{end}" for name in losses for end in ("lo", "hi")]
+        found.add("P005", "one scored decision", period, names)
+        return fields
+    for name, values in losses.items():
+        vif = 1.0 if horizon <= 1 else overlap.estimated_vif(values, horizon)
+        half = two_sided_z(confidence) * float(values.std(ddof=1)) * math.sqrt(vif / len(values))
+        centre = float(values.mean())
+        fields |= {f"{name}_lo": max(0.0, centre - half), f"{name}_hi": centre + half}
+    return fields
 
 
 def _auc_fields(
@@ -338,7 +366,8 @@ def _money_fields(
         "slippage": float(book.slippage[rows].sum()),
     }
     fields |= _sharpe_fields(returns, per_year, confidence)
-    fields |= _trade_fields(rows, book)
+    fields |= _growth_bounds(returns, per_year, confidence)
+    fields |= _trade_fields(rows, book, confidence)
     _explain_money(fields, period, found)
     return fields
 
@@ -350,29 +379,60 @@ def _sharpe_fields(returns: FloatArray, per_year: float, confidence: float) -> d
     return dict(zip(("sharpe", "sharpe_lo", "sharpe_hi"), sharpe, strict=True))
 
 
-def _trade_fields(rows: slice, book: _Book) -> dict[str, Value]:
+def _growth_bounds(returns: FloatArray, per_year: float, confidence: float) -> dict[str, Value]:
+    """Return the intervals of growth and risk, and the band of the deepest drawdown."""
+    grown = wealth.growth(returns, confidence=confidence, resamples=RESAMPLES)
+    fall = wealth.drawdown_band(returns, confidence=confidence, resamples=RESAMPLES)
+    total, scale = wealth.bounds(grown.total_return), math.sqrt(per_year)
+    yearly = [None if end is None else growth.cagr(end, len(returns), per_year) for end in total]
+    pairs = {
+        "total_return": total,
+        "cagr": (yearly[0], yearly[1]),
+        "volatility": wealth.bounds(grown.volatility, scale),
+        "sortino": wealth.bounds(grown.sortino, scale),
+        "max_drawdown": wealth.bounds(fall),
+    }
+    return {
+        f"{name}_{end}": value
+        for name, pair in pairs.items()
+        for end, value in zip(("lo", "hi"), pair, strict=True)
+    }
+
+
+def _trade_fields(rows: slice, book: _Book, confidence: float) -> dict[str, Value]:
     net = book.trade_net[(book.trade_row >= rows.start) & (book.trade_row < rows.stop)]
     fields: dict[str, Value] = {"trades": len(net)}
-    if len(net):
-        fields["win_rate"] = float((net > 0).mean())
-    lost = float(-net[net < 0].sum())
-    if lost > 0:
-        fields["profit_factor"] = float(net[net > 0].sum()) / lost
-    return fields
+    if len(net) < FEW_TRADES:
+        return fields
+    won = int((net > 0).sum())
+    interval = shares.wilson(won, len(net), confidence)
+    factor = wealth.profit_factor(net, confidence=confidence, resamples=RESAMPLES)
+    return fields | {
+        "win_rate": won / len(net),
+        "win_rate_lo": None if interval is None else interval.low,
+        "win_rate_hi": None if interval is None else interval.high,
+        "profit_factor": factor.value,
+        "profit_factor_lo": factor.low,
+        "profit_factor_hi": factor.high,
+    }
 
 
 def _explain_money(fields: dict[str, Value], period: Period, found: _Undefined) -> None:
     """Name what is missing from the money fields and why."""
     absent = {name for name in _MONEY_FIELDS if fields.get(name) is None}
+    trades = fields["trades"] or 0
+    factor, rate = _with_bounds("profit_factor"), _with_bounds("win_rate")
     causes = (
-        ("no trade ended", {"win_rate", "profit_factor"} if fields["trades"] == 0 else set()),
-        ("no losing trade", {"profit_factor"} if fields["trades"] else set()),
-        ("no variance, or fewer than three bars", {"sharpe", "sharpe_lo", "sharpe_hi"}),
-        ("no losing bar", {"sortino"}),
+        ("no trade ended", factor | rate if trades == 0 else set()),
+        (f"fewer than {FEW_TRADES} trades", factor | rate if trades < FEW_TRADES else set()),
+        ("no losing trade", factor if "profit_factor" in absent else set()),
+        ("no variance, or fewer than three bars", _with_bounds("sharpe")),
+        ("no losing bar", _with_bounds("sortino") if "sortino" in absent else set()),
         ("no drawdown", {"calmar"} if fields["max_drawdown"] == 0 else set()),
         ("fewer than two bars", {"volatility"}),
         ("growth beyond what a number can hold", {"cagr"}),
         ("growth beyond what a number can hold", {"calmar"} if "cagr" in absent else set()),
+        ("too few bars or trades, or all was lost: no interval", _BOUNDS),
     )
     for cause, names in causes:
         if absent & names:
@@ -380,8 +440,16 @@ def _explain_money(fields: dict[str, Value], period: Period, found: _Undefined) 
             absent -= names
 
 
-_DIRECTION_FIELDS = FIELDS[FIELDS.index("up_rate") : FIELDS.index("total_return")]
-_MONEY_FIELDS = FIELDS[FIELDS.index("total_return") :]
+def _with_bounds(name: str) -> set[str]:
+    return {name, f"{name}_lo", f"{name}_hi"}
+
+
+_OF_SCORES = ("brier_lo", "brier_hi", "log_loss_lo", "log_loss_hi")
+_DIRECTION_FIELDS = FIELDS[FIELDS.index("up_rate") : FIELDS.index("total_return")] + _OF_SCORES
+_MONEY_FIELDS = tuple(
+    name for name in FIELDS[FIELDS.index("total_return") :] if name not in _OF_SCORES
+)
+_BOUNDS = {name for name in _MONEY_FIELDS if name.endswith(("_lo", "_hi"))}
 
 
 # ── the table ────────────────────────────────────────────────────────────────────────────────────

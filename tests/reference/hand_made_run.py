@@ -66,7 +66,7 @@ def write_run(folder: Path, ledger: Ledger, extra: tuple[Finding, ...] = ()) -> 
     folds = folds_of(predictions)
     judged = metrics.metrics_table(predictions, ledger, folds=folds, bar_interval=HOUR, horizon=1)
     book = trades.round_trips(ledger)
-    evidence = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR, trades=len(book))
+    evidence = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR)
     findings = (*audit_predictions(predictions), *evidence.findings, *extra)
     document = audit_document(verdict(findings, evidence), findings, evidence)
     kept = folder / "models" / "fold-000"

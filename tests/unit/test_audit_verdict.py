@@ -189,7 +189,7 @@ def case(n: int = 1500, skill: float = 0.004) -> tuple[pd.DataFrame, Ledger, Mar
 def test_evidence_has_an_interval_for_every_headline() -> None:
     """Value, bounds, method, rows, block and seed; the same seed gives the same."""
     predictions, ledger, _ = case()
-    options = {"horizon": 1, "bar_interval": HOUR, "trades": 166}
+    options = {"horizon": 1, "bar_interval": HOUR}
     one = gather_evidence(predictions, ledger, **options)
 
     for e in (one.accuracy, one.auc, one.fold_mean_auc, one.edge, one.mean_return, one.sharpe):
@@ -224,7 +224,7 @@ def test_a_model_that_copies_a_naive_rule_has_no_edge_over_it() -> None:
     predictions, ledger, _ = case()
     rose = naive_rules(predictions, scored_rows(predictions), HOUR)["reversal"]
     predictions["p_up"] = np.where(rose, 0.6, 0.4)
-    found = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR, trades=1)
+    found = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR)
 
     assert 0.0 == found.edges["reversal"].value
     assert (0.0, 0.0) == (found.edges["reversal"].low, found.edges["reversal"].high)
@@ -235,13 +235,13 @@ def test_evidence_on_nothing_is_undefined_with_reasons() -> None:
     predictions, _, _ = case(300)
     predictions["label"] = 1
     flat = Book(prices=[100.0] * 301).ledger()
-    found = gather_evidence(predictions, flat, horizon=1, bar_interval=HOUR, trades=0)
+    found = gather_evidence(predictions, flat, horizon=1, bar_interval=HOUR)
 
     for e in (found.auc, found.fold_mean_auc, found.mean_return, found.sharpe):
         assert e.value is None
         assert e.reason
     assert found.break_even_fee is None
-    empty = gather_evidence(predictions.iloc[:0], flat, horizon=1, bar_interval=HOUR, trades=0)
+    empty = gather_evidence(predictions.iloc[:0], flat, horizon=1, bar_interval=HOUR)
     assert empty.edge.value is None
 
 
@@ -250,7 +250,7 @@ def test_an_incredible_sharpe_ratio_is_an_alarm() -> None:
     predictions, _, _ = case(1500)
     book = Book(prices=np.linspace(100, 200, 1501).tolist())
     book.fill(1, 20.0)
-    found = gather_evidence(predictions, book.ledger(), horizon=1, bar_interval=HOUR, trades=1)
+    found = gather_evidence(predictions, book.ledger(), horizon=1, bar_interval=HOUR)
 
     assert [("P011", Level.ERROR)] == [
         (f.code, f.level) for f in found.findings if "Sharpe" in f.message
@@ -262,8 +262,8 @@ def test_few_independent_rows_are_told() -> None:
     predictions, ledger, _ = case()
     levels = [
         [f.level for f in
-         gather_evidence(predictions.iloc[:rows], ledger, horizon=1, bar_interval=HOUR,
-                         trades=99).findings if f.code == "U003"]
+         gather_evidence(predictions.iloc[:rows], ledger, horizon=1, bar_interval=HOUR).findings
+         if f.code == "U003"]
         for rows in (1000, 300, 90)
     ]  # fmt: skip
 

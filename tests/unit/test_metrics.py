@@ -91,8 +91,9 @@ def test_the_fields_are_those_of_the_contract_in_its_order() -> None:
     """Names and order are what others rely on."""
     found = table_of(*random_case())
 
-    assert CONTRACT == list(FIELDS)
-    assert CONTRACT == list(found.frame.columns)
+    assert CONTRACT == list(FIELDS)[: len(CONTRACT)]
+    assert list(FIELDS) == list(found.frame.columns)
+    assert all(name.endswith(("_lo", "_hi")) for name in FIELDS[len(CONTRACT) :])
     assert ["fold", "fold", "month", "month", "quarter", "year", "all"] == (
         found.frame["period_kind"].tolist()
     )
@@ -149,7 +150,7 @@ def test_money_by_hand() -> None:
 
     assert 0.20279 == pytest.approx(row["total_return"])
     assert 0.21 == pytest.approx(row["benchmark_return"])
-    assert (1, 1.0) == (row["trades"], row["win_rate"])
+    assert 1 == row["trades"]
     assert (0.221, -0.5, 0.0) == pytest.approx((row["fees"], row["funding"], row["slippage"]))
     assert 98.4 / 109.9 - 1 == pytest.approx(row["max_drawdown"])
     assert returns.std(ddof=1) * np.sqrt(8760) == pytest.approx(row["volatility"])
@@ -278,11 +279,43 @@ def test_json_has_null_and_never_nan() -> None:
     rows = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 
     assert len(found.frame) == len(rows)
-    assert CONTRACT == list(rows[0])
+    assert list(FIELDS) == list(rows[0])
     assert found.overall["sharpe"] == rows[-1]["sharpe"]
     assert rows[0]["start"].endswith("Z")
     assert isinstance(rows[-1]["n"], int)
     assert text == to_json(table_of(predictions, ledger))
+
+
+def test_every_interval_holds_its_number() -> None:
+    """Growth, risk and scores lie within their bounds; the drawdown lies in its band."""
+    row = table_of(*random_case()).overall
+
+    for name in ("brier", "log_loss", "total_return", "cagr", "volatility", "sortino",
+                 "max_drawdown"):  # fmt: skip
+        assert row[f"{name}_lo"] <= row[name] <= row[f"{name}_hi"], name
+    assert row["max_drawdown_hi"] <= 0
+
+
+def test_fewer_than_thirty_trades_have_no_ratio() -> None:
+    """29 trades: no win rate and no profit factor, and a finding says why; 30 have both."""
+
+    def traded(count: int) -> tuple[pd.Series, list[str]]:
+        steps = np.where(np.arange(3 * count + 4) % 2, 1.01, 1 / 1.01)
+        book = Book(prices=(100 * np.cumprod(steps)).tolist(), cash=1e4, fee=1e-4)
+        for trade in range(count):
+            book.fill(3 * trade + 1, 1.0)
+            book.fill(3 * trade + 2, -1.0)
+        n = len(steps)
+        found = table_of(predictions_of([0.4, 0.6] * (n // 2), [0.1, -0.1] * (n // 2)),
+                         book.ledger())  # fmt: skip
+        return found.overall, [f.observed for f in found.reasons if "win_rate" in f.message]
+
+    few, told = traded(28)
+    assert (28, True, True) == (few["trades"], few.isna()["win_rate"], few.isna()["profit_factor"])
+    assert "fewer than 30 trades" in told
+    enough, _ = traded(30)
+    assert (30, 0.5) == (enough["trades"], enough["win_rate"])
+    assert enough["profit_factor_lo"] < enough["profit_factor"] < enough["profit_factor_hi"]
 
 
 def test_inputs_are_left_alone() -> None:

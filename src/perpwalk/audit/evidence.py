@@ -8,28 +8,36 @@ last move turning round.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from perpwalk import returns as growth
-from perpwalk.costs import CostSummary
+from perpwalk.audit.estimates import (
+    RESAMPLES,
+    Setting,
+    bootstrapped,
+    cut_to_range,
+    disagreement,
+    undefined,
+)
+from perpwalk.audit.money import gather_money
 from perpwalk.domain import BoolArray, Finding, FloatArray, Level
 from perpwalk.ledger import Ledger
-from perpwalk.metrics import Scored, auc_vif, scored_rows
-from perpwalk.uncertainty.auc import delong_covariance, placements
-from perpwalk.uncertainty.bootstrap import Target, auc_of, bootstrap_estimates, sharpe_of
+from perpwalk.metrics import FEW_TRADES, Scored, auc_vif, scored_rows
+from perpwalk.uncertainty.auc import delong_covariance, delong_interval, placements
+from perpwalk.uncertainty.bootstrap import Target, auc_of
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
 from perpwalk.uncertainty.overlap import estimated_vif
-from perpwalk.uncertainty.sharpe import probabilistic_sharpe, sharpe_stats
+from perpwalk.uncertainty.proportions import wilson
+from perpwalk.uncertainty.sharpe import SharpeStats
 
-RESAMPLES = 2000
+__all__ = ["AUC_RESAMPLES", "FEW_TRADES", "RESAMPLES", "Evidence", "gather_evidence", "naive_rules"]
+
 AUC_RESAMPLES = 1000
-SHARPE_WARN, SHARPE_ERROR = 3.0, 6.0
-FEW_TRADES = 30
 Rules = Mapping[str, BoolArray]
+UNKNOWN = Estimate(value=None, reason="not estimated")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,11 +55,18 @@ class Evidence:
     mean_return
         Net return per bar.
     sharpe
-        Annualised, net.
+        Annualised, net; ``sharpe_stats`` is per bar.
     probability_of_skill
         That the true Sharpe ratio is above 0 (2012 form), before any deflation for search.
     break_even_fee, fee_paid
         Fractions of notional per side.
+    break_even_accuracy
+        Hit rate that would pay the fees and slippage of a round trip, hits and misses being
+        equally large; None without trades.
+    total_return, max_drawdown
+        Compounded and net; the drawdown's bounds are a band for another path of as many bars.
+    win_rate, profit_factor
+        Of finished trades; None below ``FEW_TRADES``.
     """
 
     accuracy: Estimate
@@ -64,6 +79,13 @@ class Evidence:
     break_even_fee: float | None
     fee_paid: float | None
     trades: int
+    sharpe_stats: SharpeStats | None = None
+    break_even_accuracy: float | None = None
+    brier: Estimate = UNKNOWN
+    total_return: Estimate = UNKNOWN
+    max_drawdown: Estimate = UNKNOWN
+    win_rate: Estimate = UNKNOWN
+    profit_factor: Estimate = UNKNOWN
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -81,20 +103,13 @@ class Evidence:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Setting:
-    horizon: int
-    confidence: float
-    seed: int
-
-
 def gather_evidence(
     predictions: pd.DataFrame,
     ledger: Ledger,
     *,
     horizon: int,
     bar_interval: pd.Timedelta,
-    trades: int,
+    known_best: Mapping[str, float] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Evidence:
@@ -104,35 +119,39 @@ def gather_evidence(
     ----------
     predictions
         As for ``metrics_table``.
-    trades
-        Number of finished round trips.
+    known_best
+        ``best_accuracy`` of a simulated market, whose Sharpe ratio may rightly be enormous.
     seed
         Of the bootstrap; the same seed gives the same intervals.
     """
-    setting = _Setting(horizon=horizon, confidence=confidence, seed=seed)
+    setting = Setting(horizon=horizon, confidence=confidence, seed=seed)
     scored = scored_rows(predictions)
     findings: list[Finding] = []
     rules = naive_rules(predictions, scored, horizon * bar_interval)
     accuracy, edges = _accuracy_and_edges(scored, rules, setting, findings)
     auc = _pooled_auc(scored, setting, findings)
-    returns = growth.equity_returns(
-        ledger.initial_cash, ledger.equity["equity"].to_numpy(dtype=float)
-    )
-    mean, sharpe = _money(returns, bar_interval, setting, findings)
-    stats = sharpe_stats(returns)
-    costs = CostSummary.of(ledger.equity)
+    fold_mean, told = fold_mean_auc(scored, setting)
+    money = gather_money(ledger, bar_interval, setting, known_best)
+    moved = float(np.abs(scored.forward_return).mean()) if len(scored) else 0.0
     return Evidence(
         accuracy=accuracy,
         auc=auc,
-        fold_mean_auc=_fold_mean_auc(scored, setting),
+        fold_mean_auc=fold_mean,
         edges=edges,
-        mean_return=mean,
-        sharpe=sharpe,
-        probability_of_skill=None if stats is None else probabilistic_sharpe(stats),
-        break_even_fee=costs.break_even_fee,
-        fee_paid=costs.fee_paid,
-        trades=trades,
-        findings=(*findings, *_effective_rows(accuracy), *_sharpe_alarm(sharpe)),
+        mean_return=money.mean_return,
+        sharpe=money.sharpe,
+        sharpe_stats=money.sharpe_stats,
+        probability_of_skill=money.probability_of_skill,
+        break_even_fee=money.costs.break_even_fee,
+        fee_paid=money.costs.fee_paid,
+        break_even_accuracy=money.break_even_accuracy(moved),
+        trades=money.trades,
+        brier=_brier(scored, setting, findings),
+        total_return=money.total_return,
+        max_drawdown=money.max_drawdown,
+        win_rate=money.win_rate,
+        profit_factor=money.profit_factor,
+        findings=(*findings, *told, *_effective_rows(accuracy), *money.findings),
     )
 
 
@@ -158,56 +177,56 @@ def naive_rules(predictions: pd.DataFrame, scored: Scored, reach: pd.Timedelta) 
     }
 
 
-def _undefined(reason: str, setting: _Setting, n: int = 0) -> Estimate:
-    return Estimate(value=None, level=setting.confidence, n=n, reason=reason)
-
-
 def _accuracy_and_edges(
-    scored: Scored, rules: Rules, setting: _Setting, findings: list[Finding]
+    scored: Scored, rules: Rules, setting: Setting, findings: list[Finding]
 ) -> tuple[Estimate, dict[str, Estimate]]:
     """Return accuracy and its difference to each rule's, over the same resamples."""
     if len(scored) == 0:
-        return _undefined("no scored decisions", setting), {}
+        return undefined("no scored decisions", setting), {}
     hits = scored.hits.astype(float)
     targets = [Target.mean("accuracy", hits)] + [
         Target.mean(f"accuracy over {name}", hits - (called == scored.up))
         for name, called in rules.items()
     ]
-    found = _bootstrapped(targets, setting, findings)
+    found = bootstrapped(targets, setting, findings)
     edges = dict(zip(rules, found[1:], strict=True))
-    return _with_effective(found[0], hits, setting), edges
+    accuracy = _with_effective(found[0], hits, setting)
+    vif = _vif(hits, setting)
+    twin = wilson(float(hits.sum()) / vif, len(hits) / vif, setting.confidence)
+    findings += disagreement("accuracy", accuracy, twin, "Wilson")
+    return cut_to_range(accuracy, "accuracy", findings), edges
 
 
-def _bootstrapped(
-    targets: Sequence[Target],
-    setting: _Setting,
-    findings: list[Finding],
-    resamples: int = RESAMPLES,
-) -> tuple[Estimate, ...]:
-    estimates, told = bootstrap_estimates(
-        targets, horizon=setting.horizon, confidence=setting.confidence, resamples=resamples,
-        seed=setting.seed,
-    )  # fmt: skip
-    findings.extend(told)
-    return estimates
+def _vif(values: FloatArray, setting: Setting) -> float:
+    return 1.0 if setting.horizon <= 1 else estimated_vif(values, setting.horizon)
 
 
-def _with_effective(found: Estimate, values: FloatArray, setting: _Setting) -> Estimate:
-    vif = 1.0 if setting.horizon <= 1 else estimated_vif(values, setting.horizon)
-    return replace(found, n_eff=found.n / vif)
+def _with_effective(found: Estimate, values: FloatArray, setting: Setting) -> Estimate:
+    return replace(found, n_eff=found.n / _vif(values, setting))
 
 
-def _pooled_auc(scored: Scored, setting: _Setting, findings: list[Finding]) -> Estimate:
+def _pooled_auc(scored: Scored, setting: Setting, findings: list[Finding]) -> Estimate:
     placed = placements(scored.up, scored.p_up)
     if placed is None:
-        return _undefined("the labels have one class", setting, len(scored))
+        return undefined("the labels have one class", setting, len(scored))
     influence = placed.influence(scored.up)
     target = Target("AUC", placed.auc, auc_of(scored.up, scored.p_up), influence)
-    (found,) = _bootstrapped([target], setting, findings, AUC_RESAMPLES)
-    return _with_effective(found, influence, setting)
+    (found,) = bootstrapped([target], setting, findings, AUC_RESAMPLES)
+    twin = delong_interval(placed, setting.confidence, vif=_vif(influence, setting))
+    findings += disagreement("AUC", found, twin, "DeLong")
+    return cut_to_range(_with_effective(found, influence, setting), "AUC", findings)
 
 
-def _fold_mean_auc(scored: Scored, setting: _Setting) -> Estimate:
+def _brier(scored: Scored, setting: Setting, findings: list[Finding]) -> Estimate:
+    if len(scored) == 0:
+        return undefined("no scored decisions", setting)
+    errors = (scored.p_up - scored.up) ** 2
+    (found,) = bootstrapped([Target.mean("Brier score", errors)], setting, findings)
+    return _with_effective(found, errors, setting)
+
+
+def fold_mean_auc(scored: Scored, setting: Setting) -> tuple[Estimate, list[Finding]]:
+    """Return the mean of the folds' AUCs with the error that their own errors add up to."""
     values, variances = [], []
     for number in np.unique(scored.fold):
         rows = scored.part(scored.fold == number)
@@ -218,39 +237,19 @@ def _fold_mean_auc(scored: Scored, setting: _Setting) -> Estimate:
         values.append(placed.auc)
         variances.append(vif * float(delong_covariance(placed)[0, 0]))
     if not values:
-        return _undefined("no fold has both classes", setting, len(scored))
+        return undefined("no fold has both classes", setting, len(scored)), []
     mean = float(np.mean(values))
     half = two_sided_z(setting.confidence) * math.sqrt(sum(variances)) / len(values)
-    return Estimate(
+    found = Estimate(
         value=mean,
-        low=max(0.0, mean - half),
-        high=min(1.0, mean + half),
+        low=mean - half,
+        high=mean + half,
         level=setting.confidence,
         method=f"mean of {len(values)} folds, DeLong errors",
         n=len(scored),
     )
-
-
-# ── money ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _money(
-    returns: FloatArray, interval: pd.Timedelta, setting: _Setting, findings: list[Finding]
-) -> tuple[Estimate, Estimate]:
-    """Return the mean return per bar and the annualised Sharpe ratio."""
-    stats = sharpe_stats(returns)
-    if stats is None:
-        reason = "the equity had no variance"
-        return _undefined(reason, setting, len(returns)), _undefined(reason, setting, len(returns))
-    ratio = Target("Sharpe ratio", stats.sharpe, sharpe_of(returns), returns)
-    mean, found = _bootstrapped([Target.mean("mean net return", returns), ratio], setting, findings)
-    scale = math.sqrt(growth.bars_per_year(interval))
-    return mean, replace(
-        found,
-        value=stats.sharpe * scale,
-        low=None if found.low is None else found.low * scale,
-        high=None if found.high is None else found.high * scale,
-    )
+    told: list[Finding] = []
+    return cut_to_range(found, "mean of the folds' AUCs", told), told
 
 
 def _effective_rows(accuracy: Estimate) -> tuple[Finding, ...]:
@@ -266,22 +265,5 @@ def _effective_rows(accuracy: Estimate) -> tuple[Finding, ...]:
             expected="at least 400; an error below 100",
             why="so few cannot tell a small edge from luck",
             advice="test over a longer span",
-        ),
-    )
-
-
-def _sharpe_alarm(sharpe: Estimate) -> tuple[Finding, ...]:
-    if sharpe.low is None or sharpe.low <= SHARPE_WARN:
-        return ()
-    return (
-        Finding(
-            code="P011",
-            level=Level.ERROR if sharpe.low > SHARPE_ERROR else Level.WARN,
-            where="all",
-            message="the Sharpe ratio after costs is better than any clean result known",
-            observed=f"lower bound {sharpe.low:.2f}",
-            expected=f"at most {SHARPE_WARN:.0f}; presumed wrong above {SHARPE_ERROR:.0f}",
-            why="results like this have so far been leaks or missing costs",
-            advice="run `perpwalk audit` on the configuration before believing it",
         ),
     )

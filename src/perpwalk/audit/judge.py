@@ -17,7 +17,6 @@ from perpwalk.config import LabelSection
 from perpwalk.domain import UNDEFINED_LABEL, Finding, FloatArray, Fold, LabelFrame, Market
 from perpwalk.ledger import Ledger
 from perpwalk.metrics import MetricsTable
-from perpwalk.trades import closed_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def judge(
         ledger,
         horizon=labels.horizon,
         bar_interval=bars.interval,
-        trades=len(closed_results(ledger)[0]),
+        known_best=market.truth or None,
         confidence=confidence,
         seed=seed,
     )

@@ -6,13 +6,14 @@ the baseline, too few rows, or a pipeline whose leaks have not been hunted leave
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from perpwalk.audit.evidence import FEW_TRADES, Evidence
 from perpwalk.domain import Finding, Level
+from perpwalk.uncertainty.estimate import Estimate
 
 LeakAudit = Literal["none", "quick", "full"]
 
@@ -202,9 +203,15 @@ def evidence_table(evidence: Evidence) -> dict[str, dict[str, object]]:
         "accuracy": evidence.accuracy,
         "auc": evidence.auc,
         "fold_mean_auc": evidence.fold_mean_auc,
-        **{f"accuracy over {name}": e for name, e in evidence.edges.items()},
+        **{f"{OVER}{name}": e for name, e in evidence.edges.items()},
+        "brier": evidence.brier,
         "mean_return": evidence.mean_return,
         "sharpe": evidence.sharpe,
+        "total_return": evidence.total_return,
+        "max_drawdown": evidence.max_drawdown,
+        "win_rate": evidence.win_rate,
+        "profit_factor": evidence.profit_factor,
+        **{name: _plain_figure(evidence, name) for name in _PLAIN},
     }
     return {
         name: {
@@ -213,3 +220,44 @@ def evidence_table(evidence: Evidence) -> dict[str, dict[str, object]]:
         }
         for name, e in named.items()
     }  # fmt: skip
+
+
+OVER = "accuracy over "
+# Figures of the book itself, which have no interval, and why they may be missing.
+_PLAIN = {
+    "break_even_accuracy": ("hit rate that pays fees and slippage of a round trip", "no trades"),
+    "break_even_fee": ("fee a side at which the net is 0", "no trades"),
+    "fee_paid": ("mean fee a side", "no trades"),
+    "probability_of_skill": ("that the Sharpe ratio is above 0, one trial", "no variance"),
+    "trades": ("finished round trips", ""),
+}
+
+
+def _plain_figure(evidence: Evidence, name: str) -> Estimate:
+    value, (method, missing) = getattr(evidence, name), _PLAIN[name]
+    return Estimate(
+        value=value, method=method, n=evidence.trades, reason=missing if value is None else None
+    )
+
+
+def evidence_from(table: Mapping[str, Mapping[str, Any]]) -> Evidence:
+    """Return the evidence that ``evidence_table`` wrote down, without its findings."""
+
+    def estimate(item: Mapping[str, Any]) -> Estimate:
+        plain = {key: item[key] for key in _SAME_NAME}
+        return Estimate(low=item["lo"], high=item["hi"], **plain)
+
+    found: dict[str, Any] = {
+        name: table[name]["value"] if name in _PLAIN else estimate(table[name])
+        for name in Evidence.__dataclass_fields__
+        if name in table
+    }
+    edges = {
+        name.removeprefix(OVER): estimate(item)
+        for name, item in table.items()
+        if name.startswith(OVER)
+    }
+    return Evidence(edges=edges, **found)
+
+
+_SAME_NAME = ("value", "level", "method", "n", "n_eff", "block", "seed", "reason")

@@ -310,7 +310,8 @@ def _widening(
 
     By Student's t with few blocks. Where labels overlap, at least by what the resampled mean of
     the influence falls short of its long-run error: blocks cut dependence off at their ends, so
-    that an interval for h = 24 would cover 91 % instead of 95 % (``benchmarks/coverage.py``).
+    that an interval for h = 24 would cover 91 % instead of 95 %
+    (``benchmarks/interval_coverage.py``).
     """
     widening = 1.0
     if blocks < T_BELOW_BLOCKS:

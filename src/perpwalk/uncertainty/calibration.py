@@ -28,9 +28,15 @@ def brier_skill(label: npt.ArrayLike, p_up: npt.ArrayLike, base_rate: float) -> 
 
 def log_loss(label: npt.ArrayLike, p_up: npt.ArrayLike) -> float:
     """Return the mean negative log likelihood; probabilities are kept 1e-15 away from 0 and 1."""
+    return float(log_losses(label, p_up).mean())
+
+
+def log_losses(label: npt.ArrayLike, p_up: npt.ArrayLike) -> FloatArray:
+    """Return the negative log likelihood of each row, shape (n,)."""
     p = np.clip(np.asarray(p_up, float), LOG_FLOOR, 1 - LOG_FLOOR)
     up = np.asarray(label) == 1
-    return float(-np.mean(np.where(up, np.log(p), np.log1p(-p))))
+    losses: FloatArray = -np.where(up, np.log(p), np.log1p(-p))
+    return losses
 
 
 def _bins(p_up: FloatArray, bins: int) -> IntArray:

@@ -151,6 +151,28 @@ def mcs(
     )  # fmt: skip
 
 
+def effective_trials(correlation: FloatArray) -> float:
+    """Return how many independent trials correlated ones are worth: their effective rank.
+
+    The exponential of the entropy of the correlation matrix's eigenvalue shares (Roy & Vetterli
+    2007): ``k`` for uncorrelated trials, 1 for copies of one.
+
+    Parameters
+    ----------
+    correlation
+        Shape (k, k). A matrix put together pair by pair may have slightly negative eigenvalues;
+        they count as 0.
+
+    >>> round(effective_trials(np.eye(4)), 6), round(effective_trials(np.ones((4, 4))), 6)
+    (4.0, 1.0)
+    """
+    if len(correlation) == 0:
+        return 0.0
+    values = np.maximum(np.linalg.eigvalsh(np.asarray(correlation, dtype=np.float64)), 0.0)
+    share = values[values > 0] / values.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
 def _rows(block: float) -> int:
     """Return a mean block length as the whole number the library asks for, rounded up."""
     if block < 1:

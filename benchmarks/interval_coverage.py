@@ -1,6 +1,6 @@
 """Do the intervals cover what they claim? Measured on markets whose truth has a closed form.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py --replications 500 --jobs 2
+    OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py --replications 500 --jobs 2
 
 **Direction.** A persistent score ``s`` (autoregressive, 0.9, unit variance) drives a small part of
 the next return: ``r = edge * s + sqrt(1 - edge²) * noise``. The label of a decision is the sign of
@@ -10,7 +10,11 @@ correlation ρ, hence (Sheppard 1899) accuracy = 1/2 + asin(ρ) / π and
 AUC = 1/2 + 2 asin(ρ / √2) / π.
 
 **Money.** Net returns per bar with a constant mean, volatility that clusters (GARCH) and fat tails
-(Student's t, 6 degrees of freedom). Truth: mean over unconditional standard deviation.
+(Student's t, 6 degrees of freedom), a standard deviation of 0.5 %. Truth: mean over unconditional
+standard deviation; growth rate and downside deviation from four million bars; for the band of the
+deepest drawdown, the drawdown of a fresh path of the same length, another one in each replication.
+
+**Trades.** Independent results of 300 trades, won with a chance of 0.54 and of exponential size.
 
 An interval passes where the count of covered replications lies within the two-sided 99.9 % band of
 a binomial of 95 %: wide enough that a table of some twenty rows is clean nineteen times in twenty.
@@ -26,10 +30,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from perpwalk.audit.evidence import AUC_RESAMPLES, RESAMPLES
+from perpwalk.audit.estimates import Setting
+from perpwalk.audit.evidence import AUC_RESAMPLES, RESAMPLES, fold_mean_auc
+from perpwalk.metrics import Scored
+from perpwalk.returns import max_drawdown
+from perpwalk.uncertainty import wealth
 from perpwalk.uncertainty.auc import delong_interval, placements
 from perpwalk.uncertainty.bootstrap import Target, auc_of, bootstrap_estimates, sharpe_of
+from perpwalk.uncertainty.estimate import Estimate
 from perpwalk.uncertainty.overlap import estimated_vif
 from perpwalk.uncertainty.proportions import wilson
 from perpwalk.uncertainty.sharpe import sharpe_stats
@@ -39,6 +49,8 @@ BAND = 0.999
 HORIZONS = (1, 4, 24)
 EDGE, PERSISTENCE = 0.05, 0.9
 MEAN, ALPHA, BETA, TAIL = 0.02, 0.05, 0.9, 6
+SCALE = 0.005  # standard deviation of a bar's return where its size matters
+TRADES, WON, GAIN = 300, 0.54, 1.1
 BURN_IN = 500
 
 Array = npt.NDArray[np.float64]
@@ -98,6 +110,8 @@ def direction_truth(horizon: int) -> dict[str, float]:
     return {
         "accuracy": 0.5 + math.asin(rho) / math.pi,
         "AUC": 0.5 + 2 * math.asin(rho / math.sqrt(2)) / math.pi,
+        "accuracy over a constant call": math.asin(rho) / math.pi,
+        "mean AUC of four folds": 0.5 + 2 * math.asin(rho / math.sqrt(2)) / math.pi,
     }
 
 
@@ -128,6 +142,7 @@ def direction(rows: int, horizon: int, seed: int, effort: float = 1.0) -> Replic
     assert area is not None
     inflated = "" if horizon == 1 else " with estimated inflation"
     area_target = Target("AUC", placed.auc, auc_of(up, score), influence)
+    beyond = hits - up
     return {
         f"accuracy: Wilson{inflated}": (shares.low, shares.high),
         f"AUC: DeLong{inflated}": (area.low, area.high),
@@ -137,7 +152,29 @@ def direction(rows: int, horizon: int, seed: int, effort: float = 1.0) -> Replic
         "AUC: stationary bootstrap": bootstrapped(
             [area_target], horizon, seed, effort * AUC_RESAMPLES
         )[0],
+        "accuracy over a constant call: stationary bootstrap": bootstrapped(
+            [Target.mean("edge", beyond)], horizon, seed, effort * RESAMPLES
+        )[0],
+        f"mean AUC of four folds: DeLong{inflated}": _fold_mean(score, up, horizon),
     }
+
+
+def _fold_mean(score: Array, up: npt.NDArray[np.bool_], horizon: int) -> Bounds:
+    """Return the interval of the mean of four folds' AUCs, as the evidence makes it."""
+    quarter = np.arange(len(up)) * 4 // len(up)
+    stamps = pd.date_range("2024-01-01", periods=len(up), freq="h", tz="UTC")
+    scored = Scored(
+        close_time=stamps, fold=quarter, p_up=score, up=up, called_up=score > 0,
+        forward_return=score,
+    )  # fmt: skip
+    found, _ = fold_mean_auc(scored, Setting(horizon=horizon, confidence=CONFIDENCE, seed=0))
+    return _bounds(found)
+
+
+def _bounds(found: Estimate) -> Bounds:
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found.high
 
 
 def bootstrapped(
@@ -147,21 +184,30 @@ def bootstrapped(
     found, _ = bootstrap_estimates(
         targets, horizon=horizon, confidence=CONFIDENCE, resamples=round(resamples), seed=seed
     )
-    bounds = []
-    for one in found:
-        assert one.low is not None
-        assert one.high is not None
-        bounds.append((one.low, one.high))
-    return bounds
+    return [_bounds(one) for one in found]
 
 
 # ── money ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@functools.cache
+def _long_run() -> tuple[float, float, float]:
+    """Return log growth and standard deviation per bar, and the Sortino ratio, of a long series."""
+    returns = np.concatenate(
+        [SCALE * net_returns(200_000, np.random.default_rng([7, part])) for part in range(20)]
+    )
+    downside = math.sqrt(float((np.minimum(returns, 0) ** 2).mean()))
+    return float(np.log1p(returns).mean()), float(returns.std()), SCALE * MEAN / downside
+
+
 def money_truth(horizon: int) -> dict[str, float]:
-    """Return the true Sharpe ratio and mean return per bar (unit variance)."""
+    """Return the truths of the return series; those of total return are per bar."""
     del horizon
-    return {"Sharpe": MEAN, "mean return": MEAN}
+    rate, spread, sortino = _long_run()
+    return {
+        "Sharpe": MEAN, "mean return": MEAN, "total return (log, per bar)": rate,
+        "volatility": spread, "Sortino": sortino, "deepest drawdown of another path": 0.0,
+    }  # fmt: skip
 
 
 def net_returns(rows: int, rng: np.random.Generator) -> Array:
@@ -186,10 +232,55 @@ def money(rows: int, horizon: int, seed: int, effort: float = 1.0) -> Replicatio
     ratio, mean = bootstrapped(
         [sharpe, Target.mean("mean", returns)], horizon, seed, effort * RESAMPLES
     )
+    scaled, draws = SCALE * returns, round(effort * RESAMPLES)
+    grown = wealth.growth(scaled, confidence=CONFIDENCE, resamples=draws, seed=seed)
+    total = _bounds(grown.total_return)
     return {
         "Sharpe: Mertens": (mertens.low, mertens.high),
         "Sharpe: stationary bootstrap": ratio,
         "mean return: stationary bootstrap": mean,
+        "total return (log, per bar): stationary bootstrap": (
+            math.log1p(total[0]) / rows, math.log1p(total[1]) / rows,
+        ),
+        "volatility: stationary bootstrap": _bounds(grown.volatility),
+        "Sortino: stationary bootstrap": _bounds(grown.sortino),
+        "deepest drawdown of another path: band": _beyond_fresh(scaled, rows, seed, draws),
+    }  # fmt: skip
+
+
+def _beyond_fresh(returns: Array, rows: int, seed: int, draws: int) -> Bounds:
+    """Return the drawdown's band less the drawdown of a fresh path: it holds 0 or misses it."""
+    band = wealth.drawdown_band(returns, confidence=CONFIDENCE, resamples=draws, seed=seed)
+    fresh = SCALE * net_returns(rows, np.random.default_rng([3, seed]))
+    deepest = max_drawdown(fresh)
+    low, high = _bounds(band)
+    assert deepest is not None
+    return low - deepest, high - deepest
+
+
+# ── trades ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def trades_truth(horizon: int) -> dict[str, float]:
+    """Return the true share of trades won, and gains over losses."""
+    del horizon
+    return {"win rate": WON, "profit factor": GAIN * WON / (1 - WON)}
+
+
+def some_trades(rows: int, horizon: int, seed: int, effort: float = 1.0) -> Replication:
+    """Return the intervals of the win rate and the profit factor of 300 trades."""
+    del rows, horizon
+    rng = np.random.default_rng([5, seed])
+    won = rng.random(TRADES) < WON
+    net = np.where(won, GAIN, -1.0) * rng.exponential(size=TRADES)
+    rate = wilson(int(won.sum()), TRADES, CONFIDENCE)
+    assert rate is not None
+    factor = wealth.profit_factor(
+        net, confidence=CONFIDENCE, resamples=round(effort * RESAMPLES), seed=seed
+    )
+    return {
+        "win rate: Wilson": (rate.low, rate.high),
+        "profit factor: stationary bootstrap of trades": _bounds(factor),
     }
 
 
@@ -216,7 +307,7 @@ def coverage_table(
         Share of the resamples that a run draws.
     """
     plan = [(direction, direction_truth, horizon) for horizon in horizons]
-    plan.append((money, money_truth, 1))
+    plan += [(money, money_truth, 1), (some_trades, trades_truth, 1)]
     table: list[Coverage] = []
     for simulate, truths, horizon in plan:
         run = functools.partial(simulate, rows, horizon, effort=effort)

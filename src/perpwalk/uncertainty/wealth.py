@@ -1,0 +1,206 @@
+"""Intervals of what a return series came to: growth, risk, and how deep it might fall.
+
+Growth, volatility and the Sortino ratio are functions of means over bars: their intervals come from
+the stationary bootstrap of those means. The deepest drawdown is not: it belongs to one path, and
+grows with the length of that path even where nothing changes. It gets a *band* instead: where the
+deepest drawdown of another stretch of the same length would lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perpwalk.domain import FloatArray
+from perpwalk.returns import drawdowns
+from perpwalk.uncertainty.bootstrap import (
+    Draws,
+    Target,
+    bootstrap_estimates,
+    choose_block,
+    draw,
+    stationary_variance_of_mean,
+)
+from perpwalk.uncertainty.estimate import Estimate
+
+RESAMPLES = 2000
+DRAWDOWN_RESAMPLES = 1000
+SHORT_BLOCK = 10.0
+BIAS = "grows with the length of the path"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What a series of returns per bar came to, each figure with its interval.
+
+    Attributes
+    ----------
+    total_return
+        Compounded over the series. The interval is that of ``n`` bars at the true growth rate.
+    volatility, sortino
+        Per bar, not annualised.
+    """
+
+    total_return: Estimate
+    volatility: Estimate
+    sortino: Estimate
+
+
+def growth(
+    returns: FloatArray, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Growth:
+    """Estimate total return, volatility and Sortino ratio of simple returns per bar, shape (n,)."""
+    log_growth = _log(returns)
+    n = len(returns)
+
+    def missing(reason: str) -> Estimate:
+        return Estimate(value=None, level=confidence, n=n, reason=reason)
+
+    if log_growth is None or n < 2:
+        why = "fewer than two bars" if n < 2 else "the account lost everything"
+        return Growth(total_return=missing(why), volatility=missing(why), sortino=missing(why))
+    targets = [Target.mean("log growth", log_growth), _volatility(returns)]
+    loses = bool((returns < 0).any())
+    if loses:
+        targets.append(_sortino(returns))
+    found, _ = bootstrap_estimates(
+        targets, horizon=1, confidence=confidence, resamples=resamples, seed=seed
+    )
+    return Growth(
+        total_return=_mapped(found[0], lambda rate: math.expm1(n * rate)),
+        volatility=_mapped(found[1], lambda value: max(value, 0.0)),
+        sortino=found[2] if loses else missing("no losing bar"),
+    )
+
+
+def _log(returns: FloatArray) -> FloatArray | None:
+    """Return log growth per bar; None where a bar lost everything."""
+    return None if (returns <= -1).any() else np.log1p(returns)
+
+
+def _volatility(returns: FloatArray) -> Target:
+    """Return the standard deviation (ddof 1) as a target."""
+    n, level = len(returns), float(returns.mean())
+    squares = (returns - level) ** 2
+    value = float(returns.std(ddof=1))
+
+    def statistic(draws: Draws) -> FloatArray:
+        variance = draws.means(squares) - (draws.means(returns) - level) ** 2
+        drawn: FloatArray = np.sqrt(np.maximum(variance, 0.0) * n / (n - 1))
+        return drawn
+
+    return Target("volatility", value, statistic, squares)
+
+
+def _sortino(returns: FloatArray) -> Target:
+    """Return mean over downside deviation as a target."""
+    losses = np.minimum(returns, 0.0) ** 2
+    value = float(returns.mean()) / math.sqrt(float(losses.mean()))
+
+    def statistic(draws: Draws) -> FloatArray:
+        downside = draws.means(losses)
+        drawn: FloatArray = draws.means(returns) / np.sqrt(np.where(downside > 0, downside, np.nan))
+        return drawn
+
+    return Target("Sortino ratio", value, statistic, returns)
+
+
+def _mapped(found: Estimate, change: Callable[[float], float]) -> Estimate:
+    """Return an estimate with a growing function applied to its value and bounds."""
+
+    def changed(value: float | None) -> float | None:
+        return None if value is None else change(value)
+
+    return replace(
+        found, value=changed(found.value), low=changed(found.low), high=changed(found.high)
+    )
+
+
+# ── drawdown ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def drawdown_band(
+    returns: FloatArray,
+    *,
+    confidence: float = 0.95,
+    resamples: int = DRAWDOWN_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Return the deepest drawdown, ≤ 0, and where that of another stretch of ``n`` bars would lie.
+
+    Each resample is a path in blocks; its drift is moved by a draw of the mean's own error, because
+    another stretch need not drift as this one did. The band is one for a new path, not an interval
+    of a parameter: a longer stretch falls deeper.
+    """
+    n = len(returns)
+    log_growth = _log(returns)
+    if log_growth is None or n < 2:
+        why = "fewer than two bars" if n < 2 else "the account lost everything"
+        return Estimate(value=None, level=confidence, n=n, reason=why)
+    block = choose_block(log_growth, 1)
+    value = float(drawdowns(returns).min())
+    if block.findings and n / block.length < 10:
+        return Estimate(
+            value=value, level=confidence, n=n, reason="fewer than ten blocks: no band can be made"
+        )
+    # Blocks of a few bars cost time and tell nothing that ten do not.
+    length = max(block.length, min(SHORT_BLOCK, n / 50))
+    drawn = _drawn_depths(log_growth, length, resamples, seed)
+    tail = (1 - confidence) / 2
+    low, high = (float(q) for q in np.quantile(drawn, [tail, 1 - tail]))
+    return Estimate(
+        value=value, low=low, high=high, level=confidence, n=n, block=length, seed=seed,
+        method=f"band of another path of {n:,} bars ({BIAS}): stationary bootstrap, mean block "
+        f"{length:.1f} rows, {resamples} resamples",
+    )  # fmt: skip
+
+
+def _drawn_depths(log_growth: FloatArray, block: float, resamples: int, seed: int) -> FloatArray:
+    # Compiled code is loaded only where a band is asked for.
+    from perpwalk.uncertainty.compiled_paths import deepest_of_blocks
+
+    n, rng = len(log_growth), np.random.default_rng(seed)
+    error = math.sqrt(max(stationary_variance_of_mean(log_growth, block), 0.0))
+    drift = rng.normal(0.0, error, resamples)
+    paths = draw(n, block, resamples, rng)
+    fall: FloatArray = deepest_of_blocks(
+        log_growth, paths.starts, paths.lengths, paths.first, drift
+    )
+    return np.expm1(fall)
+
+
+# ── trades ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def profit_factor(
+    net_pnl: FloatArray, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Return gains over losses of trades in time order, shape (k,), by resampling trades."""
+    n = len(net_pnl)
+    gains, losses = np.maximum(net_pnl, 0.0), np.maximum(-net_pnl, 0.0)
+    lost = float(losses.sum())
+    if lost == 0:
+        return Estimate(value=None, level=confidence, n=n, reason="no losing trade")
+    value = float(gains.sum()) / lost
+
+    def statistic(draws: Draws) -> FloatArray:
+        drawn = draws.means(losses)
+        ratio: FloatArray = draws.means(gains) / np.where(drawn > 0, drawn, np.nan)
+        return ratio
+
+    target = Target("profit factor", value, statistic, gains - value * losses)
+    (found,), _ = bootstrap_estimates(
+        [target], horizon=1, confidence=confidence, resamples=resamples, seed=seed
+    )
+    return _mapped(found, lambda ratio: max(ratio, 0.0))
+
+
+def bounds(found: Estimate, scale: float = 1.0) -> tuple[float | None, float | None]:
+    """Return both ends of an interval times ``scale``."""
+    return (
+        None if found.low is None else found.low * scale,
+        None if found.high is None else found.high * scale,
+    )
