@@ -37,6 +37,7 @@ from perpwalk.uncertainty.sharpe import (
     deflated_sharpe,
     expected_maximum,
     probabilistic_sharpe,
+    variance_of_trials,
 )
 
 LEDGER_FILE = "trials.jsonl"
@@ -492,7 +493,7 @@ def deflated(
     known = _latest_sharpes(ledger, bar_seconds)
     if digest is not None:
         known[digest] = stats.sharpe
-    variance, method = _variance(np.array(list(known.values())), counted.n, stats)
+    variance, method = variance_of_trials(np.array(list(known.values())), counted.n, stats)
     return Deflated(
         probability=deflated_sharpe(stats, counted.n, variance),
         undeflated=undeflated,
@@ -501,13 +502,3 @@ def deflated(
         method=method,
         count=counted,
     )
-
-
-def _variance(known: FloatArray, trials: int, stats: SharpeStats) -> tuple[float, str]:
-    sampling = stats.mertens_error() ** 2
-    observed = float(known.var(ddof=1)) if len(known) > 1 else 0.0
-    if len(known) >= max(trials, 2):
-        return observed, f"variance across the ratios of all {len(known)} trials"
-    if observed > sampling:
-        return observed, f"variance across the {len(known)} known ratios of {trials} trials"
-    return sampling, f"sampling variance of the ratio ({len(known)} of {trials} ratios known)"

@@ -70,3 +70,14 @@ def test_other_rows_and_other_values_are_refused() -> None:
         mcs(MODELS[:, :1], 10)
     with pytest.raises(ValueError, match="at least one row"):
         mcs(MODELS, 0.5)
+
+
+def test_models_of_exactly_equal_mean_loss_share_a_confidence_set() -> None:
+    """Hits that come to the same mean are no obstacle, and stay in the set together."""
+    alternating = np.tile([0.0, 1.0], 100)
+    in_pairs = np.tile([0.0, 0.0, 1.0, 1.0], 50)
+    losses = np.column_stack([alternating, 1 - alternating, np.ones(200), in_pairs])
+
+    found = mcs(losses, 2.0, reps=200)
+
+    assert {0, 1, 3} == set(found.included)

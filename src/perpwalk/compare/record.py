@@ -42,10 +42,11 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "variant": TEXT, "kind": TEXT, "metric": TEXT, "value": NUMBER, "lo": NUMBER, "hi": NUMBER,
         "level": NUMBER, "method": TEXT, "n": COUNT, "block": NUMBER, "seed": COUNT, "reason": TEXT,
     },
-    # a minus b on the same rows; b is a later-ranked variant or a benchmark.
+    # a minus b on the same rows; b is a later-ranked variant or a benchmark. `p_corrected` is the p
+    # among all pairs of the metric.
     "pairwise": {
         "metric": TEXT, "a": TEXT, "b": TEXT, "difference": NUMBER, "lo": NUMBER, "hi": NUMBER,
-        "p": NUMBER, "p_holm": NUMBER, "distinguishable": YES, "detectable": NUMBER,
+        "p": NUMBER, "p_corrected": NUMBER, "distinguishable": YES, "detectable": NUMBER,
         "test": TEXT, "test_p": NUMBER, "n": COUNT, "reason": TEXT,
     },
     # Hansen's test per loss and benchmark.
@@ -66,7 +67,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "overfitting": {"blocks": COUNT, "splits": COUNT, "pbo": NUMBER},
     "periods": {
         "period_kind": TEXT, "period": TEXT, "start": STAMP, "end": STAMP, "metric": TEXT,
-        "variant": TEXT, "n": COUNT, "value": NUMBER, "rank": NUMBER, "wins": YES,
+        "variant": TEXT, "n": COUNT, "value": NUMBER, "lo": NUMBER, "hi": NUMBER, "rank": NUMBER,
+        "wins": YES,
     },
     "ranks": {
         "period_kind": TEXT, "metric": TEXT, "variant": TEXT, "periods": COUNT,
@@ -191,7 +193,7 @@ def _typed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         if kind == STAMP:
             frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ns")
         elif kind == TEXT:
-            frame[name] = frame[name].map(lambda text: "" if text is None else str(text))
+            frame[name] = frame[name].map(lambda text: "" if pd.isna(text) else str(text))
             frame[name] = frame[name].astype("str")
         else:
             frame[name] = pd.Series(frame[name].tolist(), index=frame.index, dtype=kind)

@@ -297,13 +297,13 @@ def bootstrap_estimates(
     values, means = drawn[: len(targets)], drawn[len(targets) :]
     estimates = []
     for target, found, mean in zip(targets, values, means, strict=True):
-        widening = _widening(target.influence, mean, horizon, n / length, confidence)
-        estimates.append(_estimate(target, found, length, confidence, seed, widening))
+        wider = widening(target.influence, mean, horizon, n / length, confidence)
+        estimates.append(_estimate(target, found, length, confidence, seed, wider))
         findings += _degenerate(target.name, found)
     return tuple(estimates), tuple(findings)
 
 
-def _widening(
+def widening(
     influence: FloatArray, means: FloatArray, horizon: int, blocks: float, confidence: float
 ) -> float:
     """Return by how much the percentiles have to be widened.
@@ -313,17 +313,17 @@ def _widening(
     that an interval for h = 24 would cover 91 % instead of 95 %
     (``benchmarks/interval_coverage.py``).
     """
-    widening = 1.0
+    factor = 1.0
     if blocks < T_BELOW_BLOCKS:
         from scipy.special import stdtrit
 
         upper = float(stdtrit(max(blocks - 1, 1.0), 0.5 + confidence / 2))
-        widening = upper / two_sided_z(confidence)
+        factor = upper / two_sided_z(confidence)
     spread = float(means.std())
     if horizon > 1 and spread > 0:
         inflated = estimated_vif(influence, horizon) * float(np.var(influence))
-        widening = max(widening, float(np.sqrt(inflated / len(influence))) / spread)
-    return widening
+        factor = max(factor, float(np.sqrt(inflated / len(influence))) / spread)
+    return factor
 
 
 def _estimate(

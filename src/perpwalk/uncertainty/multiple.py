@@ -141,7 +141,9 @@ def mcs(
     models = _finite(losses_models)
     if models.ndim != 2 or models.shape[1] < 2:
         raise ValueError("a confidence set needs at least two models")
-    test = MCS(models, size=level, block_size=_rows(block), reps=reps, seed=seed)
+    test = MCS(
+        _without_ties(models), size=level, block_size=_rows(block), reps=reps, seed=seed
+    )  # fmt: skip
     test.compute()
     found = test.pvalues["Pvalue"].sort_index().to_numpy(dtype=np.float64)
     return ConfidenceSet(
@@ -171,6 +173,17 @@ def effective_trials(correlation: FloatArray) -> float:
     values = np.maximum(np.linalg.eigvalsh(np.asarray(correlation, dtype=np.float64)), 0.0)
     share = values[values > 0] / values.sum()
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def _without_ties(losses: FloatArray) -> FloatArray:
+    """Move each column by its own hair, far below any digit that counts.
+
+    Hits and misses often come to exactly the same mean, and ``arch`` fails where two models are
+    equally the worst.
+    """
+    hair = 1e-12 * float(np.abs(losses).max(initial=0.0))
+    moved: FloatArray = losses + hair * np.arange(losses.shape[1])
+    return moved
 
 
 def _rows(block: float) -> int:

@@ -107,6 +107,22 @@ def deflated_sharpe(stats: SharpeStats, trials: int, variance_of_trials: float) 
     return probabilistic_sharpe(stats, luck)
 
 
+def variance_of_trials(known: FloatArray, trials: int, stats: SharpeStats) -> tuple[float, str]:
+    """Return the variance of the trials' ratios per period, and where it comes from.
+
+    That of the ``known`` ratios where all ``trials`` are known. Where some are not (failed,
+    declared, damaged), at least the sampling variance of the ratio itself, since unseen trials need
+    not have been alike.
+    """
+    sampling = stats.mertens_error() ** 2
+    observed = float(known.var(ddof=1)) if len(known) > 1 else 0.0
+    if len(known) >= max(trials, 2):
+        return observed, f"variance across the ratios of all {len(known)} trials"
+    if observed > sampling:
+        return observed, f"variance across the {len(known)} known ratios of {trials} trials"
+    return sampling, f"sampling variance of the ratio ({len(known)} of {trials} ratios known)"
+
+
 def probabilistic_sharpe_at_null(
     stats: SharpeStats, benchmark: float = 0.0, autocorrelation: float = 0.0
 ) -> float:

@@ -1,0 +1,70 @@
+"""A finished run as it enters a comparison; an invalid one brings its diagnosis instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import yaml
+
+from perpwalk.audit.evidence import naive_rules
+from perpwalk.compare.data import Bars, Variant
+from perpwalk.config import Config, parse_duration, resolve
+from perpwalk.labels import duration_bars
+from perpwalk.metrics import scored_rows
+from perpwalk.runs import Run
+
+TOLD_ERRORS = 3
+_HOUR = pd.Timedelta(hours=1)
+
+
+def variant_of(
+    run: Run, name: str, *, source: str = "", changes: Mapping[str, str] | None = None
+) -> Variant:
+    """Read what a comparison needs from a run's folder.
+
+    Raises
+    ------
+    UserError
+        A file of the run is missing or unreadable.
+    """
+    config = resolve(yaml.safe_load(run.config_text))
+    interval = parse_duration(config.market.interval, _HOUR)
+    horizon = duration_bars(config.label.horizon, interval, key="label.horizon")
+    judged = run.predictions.merge(run.folds[["fold", "threshold"]], on="fold", how="left")
+    scored = scored_rows(judged)
+    symbol = str(run.manifest.get("symbol", config.market.symbol))
+    settled = run.funding[run.funding["symbol"] == symbol]
+    return Variant(
+        name=name,
+        symbol=symbol,
+        interval=interval,
+        horizon=horizon,
+        scored=scored,
+        bars=Bars.of(run.equity, settled, run.trades["closed_at"]),
+        persistence=naive_rules(judged, scored, horizon * interval)["persistence"],
+        taker_fee=config.broker.taker_fee,
+        diagnosis=diagnosis_of(run),
+        facts={**_facts(run, config), "source": source},
+        changes=changes or {},
+    )
+
+
+def diagnosis_of(run: Run) -> str | None:
+    """Return why an invalid run is no result, in its own findings; None for any other verdict."""
+    if run.audit["verdict"]["overall"] != "invalid":
+        return None
+    errors = [f for f in run.audit["findings"] if f["level"] == "error"]
+    told = [f"{f['code']} {f['where']}: {f['message']}" for f in errors[:TOLD_ERRORS]]
+    more = len(errors) - TOLD_ERRORS
+    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def _facts(run: Run, config: Config) -> dict[str, str]:
+    return {
+        "verdict": str(run.audit["verdict"]["overall"]),
+        "model": config.model.kind,
+        "strategy": config.strategy.name,
+        "run": str(run.path),
+        "config_hash": str(run.manifest["config_hash"]),
+    }

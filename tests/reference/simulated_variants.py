@@ -1,0 +1,106 @@
+"""Variants with known truth: none has an edge, or one has, in forecasts and in money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from perpwalk.compare.core import compare_variants
+from perpwalk.compare.data import Bars, Variant
+from perpwalk.metrics import Scored
+
+HOUR = pd.Timedelta(hours=1)
+
+
+def variants(
+    count: int = 20,
+    n: int = 4320,
+    *,
+    edge: float = 0.0,
+    agreement: float = 0.3,
+    volatility: float = 0.005,
+    cost: float = 0.0,
+    seed: int = 0,
+) -> list[Variant]:
+    """Return ``count`` variants on ``n`` hourly decisions of one market.
+
+    Parameters
+    ----------
+    edge
+        How far the first variant is right more often than half of the time; the others know
+        nothing.
+    agreement
+        Share of each variant's opinion that all of them have in common, in [0, 1).
+    volatility
+        Standard deviation of the market's return per bar.
+    cost
+        Paid per bar, a fraction of equity.
+    """
+    rng = np.random.default_rng(seed)
+    stamps = pd.date_range("2023-01-02T01:00Z", periods=n, freq="h").as_unit("ns")
+    moves = volatility * rng.standard_normal(n)
+    up = moves > 0
+    shared = rng.standard_normal(n)
+    found = []
+    for k in range(count):
+        own = rng.standard_normal(n)
+        opinion = np.sqrt(agreement) * shared + np.sqrt(1 - agreement) * own
+        if k == 0 and edge:
+            # The sign is set right where a coin of the planted size says so.
+            told = rng.random(n) < 2 * edge
+            opinion = np.where(told, np.abs(opinion) * np.where(up, 1, -1), opinion)
+        found.append(_variant(f"v{k:02d}", stamps, moves, up, opinion, cost))
+    return found
+
+
+def _variant(name, stamps, moves, up, opinion, cost) -> Variant:
+    p_up = 0.5 + 0.05 * np.tanh(opinion)
+    called = p_up > 0.5
+    scored = Scored(stamps, np.zeros(len(up), dtype=np.int64), p_up, up, called, moves)
+    returns = np.where(called, 1.0, -1.0) * moves - cost
+    price = 1000 * np.exp(np.cumsum(moves))
+    zeros = np.zeros(len(up))
+    bars = Bars(
+        close_time=stamps + HOUR, returns=returns, price=price, carry=zeros,
+        parts={"fees": zeros, "funding": zeros, "slippage": zeros, "trades": zeros,
+               "exposure": zeros + 1, "turnover": zeros},
+    )  # fmt: skip
+    persistence = np.concatenate([[False], up[:-1]])
+    return Variant(
+        name=name, symbol="SIM", interval=HOUR, horizon=1, scored=scored, bars=bars,
+        persistence=persistence, facts={"verdict": "inconclusive", "model": "made up"},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one comparison claimed."""
+
+    sharpe: float
+    earns: frozenset[str]
+    forecasts: frozenset[str]
+    alike: frozenset[str]
+    winner: str | None
+    pbo: float
+
+    @property
+    def claimed(self) -> frozenset[str]:
+        """Everyone called better than noise in any way."""
+        return self.earns | self.forecasts | ({self.winner} if self.winner else set())
+
+
+def outcome(*, resamples: int = 500, seed: int, **made) -> Outcome:
+    """Make variants, compare them, and return what was claimed."""
+    found = compare_variants(variants(seed=seed, **made), resamples=resamples, seed=seed)
+    table = found.variants.set_index("variant")
+
+    def those(column: str) -> frozenset[str]:
+        return frozenset(table.index[table[column].fillna(False).astype(bool)])
+
+    return Outcome(
+        sharpe=found.value("v00", "sharpe"), earns=those("beats_flat"),
+        forecasts=those("forecasts"), alike=those("with_the_best"), winner=found.winner,
+        pbo=float(found.overfitting["pbo"].iloc[-1]),
+    )  # fmt: skip
