@@ -179,7 +179,8 @@ class LstmSection(Section):
 
     Training ends after ``epochs``, or once validation loss has not improved for ``patience``
     epochs; after more than ``lr_patience`` such epochs the learning rate is multiplied by
-    ``lr_factor``.
+    ``lr_factor``. ``precision: mixed`` trains with matrix products in bfloat16, which is faster
+    where the processor has instructions for it; forecasts are computed in float64 either way.
     """
 
     timesteps: Annotated[int, Field(ge=1, le=2000)] = 20
@@ -196,6 +197,7 @@ class LstmSection(Section):
     patience: Count = 3
     lr_patience: Annotated[int, Field(ge=0)] = 0
     lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    precision: Literal["float32", "mixed"] = "float32"
 
 
 class XgbSection(Section):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -39,13 +38,11 @@ from perpwalk.models.network import (
     Embedder,
     Network,
     choose_device,
-    gather,
     seeded,
-    threads_limited,
 )
+from perpwalk.models.passes import Passes, passes
 
 ATTEMPTS = 3
-EVALUATION_BATCH = 512
 PACKAGES = ("torch", "safetensors", "numpy")
 
 log = logging.getLogger(__name__)
@@ -79,9 +76,12 @@ def train_network(
     rate = settings.learning_rate
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with threads_limited(context.threads), seeded(context.seed, device):
-                training = _Training(settings, train, validation, device, rate, context.seed)
-                network = training.run(history)
+            with seeded(context.seed, device):
+                network = Network(train.values.shape[1], settings).to(device)
+                with passes(network, settings, device, context.threads, context.seed) as through:
+                    _Training(
+                        settings, train, validation, network, rate, through, context.seed
+                    ).run(history)
         except _DivergedError as diverged:
             last_rate, rate = rate, rate / 2
             log.warning(
@@ -108,22 +108,23 @@ class _Training:
         settings: LstmSection,
         train: Sample,
         validation: Sample,
-        device: torch.device,
+        network: Network,
         rate: float,
+        passes: Passes,
         seed: int,
     ) -> None:
         self.settings = settings
         self.train = train
         self.validation = validation
-        self.device = device
+        self.network = network
         self.rate = rate
+        self.passes = passes
         self.shuffle = np.random.default_rng(seed)
-        self.network = Network(train.values.shape[1], settings).to(device)
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=rate, weight_decay=settings.weight_decay
+            network.parameters(), lr=rate, weight_decay=settings.weight_decay, fused=True
         )
 
-    def run(self, history: History) -> Network:
+    def run(self, history: History) -> None:
         """Train until validation loss has not improved for ``patience`` epochs."""
         best_loss, best_epoch, best_weights = math.inf, 0, self._weights()
         last_cut = 0
@@ -141,47 +142,26 @@ class _Training:
                 last_cut = epoch
                 self._cut_rate()
         self.network.load_state_dict(best_weights)
-        return self.network
 
     def _train_epoch(self, epoch: int) -> float:
         """Return the mean training loss, dropout included."""
-        self.network.train()
-        summed = torch.zeros((), device=self.device)
+        summed, largest = 0.0, torch.zeros(())
         size = self.settings.batch_size
         order = self.shuffle.permutation(len(self.train))
         for start in range(0, len(order), size):
-            windows, target = self._batch(self.train, order[start : start + size])
-            loss = nn.functional.binary_cross_entropy_with_logits(self.network(windows), target)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+            summed += self.passes.learn(self.train, order[start : start + size])
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
             self.optimizer.step()
-            summed += loss.detach() * len(target)
-        return _finite(summed.item() / len(order), epoch)
+            largest = torch.maximum(largest.to(norm.device), norm)
+        _finite(largest.item(), epoch)
+        return _finite(summed / len(order), epoch)
 
     def _evaluate(self, epoch: int) -> tuple[float, float | None]:
         """Return loss and AUC on validation."""
-        self.network.eval()
-        logits, summed = [], 0.0
-        with torch.inference_mode():
-            for chosen in _chunks(len(self.validation), EVALUATION_BATCH):
-                windows, target = self._batch(self.validation, chosen)
-                logit = self.network(windows)
-                logits.append(logit.cpu().numpy())
-                summed += nn.functional.binary_cross_entropy_with_logits(
-                    logit, target, reduction="sum"
-                ).item()
-        loss = _finite(summed / len(self.validation), epoch)
-        return loss, area_under_curve(self.validation.label, np.concatenate(logits))
-
-    def _batch(self, sample: Sample, chosen: IntArray) -> tuple[Tensor, Tensor]:
-        """Gather one batch: windows (b, timesteps, k) and targets (b,)."""
-        windows = gather(sample.values, sample.rows[chosen], self.settings.timesteps)
-        target = sample.label[chosen].astype(np.float32)
-        return (
-            torch.from_numpy(windows).to(self.device),
-            torch.from_numpy(target).to(self.device),
-        )
+        logits = torch.from_numpy(self.passes.logits(self.validation))
+        target = torch.from_numpy(self.validation.label.astype(np.float32))
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, target).item()
+        return _finite(loss, epoch), area_under_curve(self.validation.label, logits.numpy())
 
     def _cut_rate(self) -> None:
         self.rate *= self.settings.lr_factor
@@ -190,11 +170,6 @@ class _Training:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: w.detach().clone() for name, w in self.network.state_dict().items()}
-
-
-def _chunks(total: int, size: int) -> Iterator[IntArray]:
-    for start in range(0, total, size):
-        yield np.arange(start, min(start + size, total))
 
 
 def _finite(loss: float, epoch: int) -> float:

@@ -52,7 +52,10 @@ class Network(nn.Module):
     def embed(self, windows: Tensor) -> Tensor:
         """Map windows (b, timesteps, k) to embeddings (b, e) within [-1, 1]."""
         states, _ = self.lstm(windows)  # (b, timesteps, hidden)
-        last = self.dropout(states[:, -1])  # (b, hidden)
+        return self.head(self.dropout(states[:, -1]))
+
+    def head(self, last: Tensor) -> Tensor:
+        """Map last states (b, hidden) to embeddings (b, e)."""
         return torch.tanh(self.to_embedding(torch.relu(self.dense(last))))
 
     def logit(self, embedding: Tensor) -> Tensor:

@@ -1,0 +1,337 @@
+"""A stacked LSTM's training step on the CPU, arranged by hand: twice as fast as torch's.
+
+The cell is the textbook one (Hochreiter & Schmidhuber 1997, with forget gates: Gers, Schmidhuber &
+Cummins 2000) in torch's layout: gates input, forget, cell, output; weights of ``torch.nn.LSTM``.
+What makes it fast: the input products of all steps of a layer in one matrix product, one compiled
+pass over the gates instead of a dozen element-wise ones, weight gradients of all steps in one
+product, and buffers that are allocated once. Matrix products are torch's, one thread each; several
+shards of a batch run side by side. A shard's result depends on nothing but its rows, so results do
+not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from perpwalk.domain import Float32Array
+
+Bits = npt.NDArray[np.uint16]
+# NaN and infinity keep their meaning (no "nnan", "ninf"): divergence must be seen, not clamped.
+_LAX = {"contract", "reassoc", "arcp", "nsz", "afn"}
+_compiled = numba.njit(nogil=True, fastmath=_LAX, error_model="numpy", cache=True)
+_f4 = np.float32
+
+
+@numba.njit(inline="always", fastmath=_LAX)
+def _tanh(x):  # type: ignore[no-untyped-def]
+    """Hyperbolic tangent in float32, within 4e-7: a rational minimax approximation.
+
+    Beyond ±7.9053 float32 knows no difference from ±1. Coefficients: the degree 13/6 fit that is in
+    public use since Cephes-style vector libraries.
+    """
+    limit = _f4(7.9053111)
+    x = limit if x > limit else x
+    x = -limit if x < -limit else x
+    s = x * x
+    p = _f4(-2.76076847742355e-16)
+    p = p * s + _f4(2.00018790482477e-13)
+    p = p * s + _f4(-8.60467152213735e-11)
+    p = p * s + _f4(5.12229709037114e-08)
+    p = p * s + _f4(1.48572235717979e-05)
+    p = p * s + _f4(6.37261928875436e-04)
+    p = p * s + _f4(4.89352455891786e-03)
+    q = _f4(1.19825839466702e-06)
+    q = q * s + _f4(1.18534705686654e-04)
+    q = q * s + _f4(2.26843463243900e-03)
+    q = q * s + _f4(4.89352518554385e-03)
+    return x * p / q
+
+
+# Rows are handed on as one-dimensional slices: only then are the loops made into vector code.
+
+
+@_compiled
+def _cell(i, f, g, o, before, after, bent, state):  # type: ignore[no-untyped-def]
+    for j in range(state.shape[0]):
+        i[j] = _f4(0.5) * _tanh(_f4(0.5) * i[j]) + _f4(0.5)
+    for j in range(state.shape[0]):
+        f[j] = _f4(0.5) * _tanh(_f4(0.5) * f[j]) + _f4(0.5)
+    for j in range(state.shape[0]):
+        g[j] = _tanh(g[j])
+    for j in range(state.shape[0]):
+        o[j] = _f4(0.5) * _tanh(_f4(0.5) * o[j]) + _f4(0.5)
+    for j in range(state.shape[0]):
+        c = f[j] * before[j] + i[j] * g[j]
+        after[j] = c
+        t = _tanh(c)
+        bent[j] = t
+        state[j] = o[j] * t
+
+
+@_compiled
+def _step_forward(gates, before, after, bent, state):  # type: ignore[no-untyped-def]
+    """Turn pre-activations (b, 4h) into gates in place; fill cell, its tanh, and state (b, h)."""
+    rows, h = state.shape
+    for b in range(rows):
+        p = gates[b]
+        _cell(p[:h], p[h : 2 * h], p[2 * h : 3 * h], p[3 * h :], before[b], after[b], bent[b],
+              state[b])  # fmt: skip
+
+
+@_compiled
+def _cell_back(i, f, g, o, before, bent, d_state, d_cell, si, sf, sg, so):  # type: ignore[no-untyped-def]
+    one = _f4(1)
+    for j in range(d_state.shape[0]):
+        ij, fj, gj, oj, t, d = i[j], f[j], g[j], o[j], bent[j], d_state[j]
+        e = d_cell[j] + d * oj * (one - t * t)
+        di = e * gj * ij * (one - ij)
+        df = e * before[j] * fj * (one - fj)
+        dg = e * ij * (one - gj * gj)
+        do = d * t * oj * (one - oj)
+        i[j], f[j], g[j], o[j] = di, df, dg, do
+        si[j] += di
+        sf[j] += df
+        sg[j] += dg
+        so[j] += do
+        d_cell[j] = e * fj
+
+
+@_compiled
+def _step_back(gates, before, bent, d_state, d_cell, summed):  # type: ignore[no-untyped-def]
+    """Turn gates (b, 4h) into gradients of the pre-activations in place; add them to ``summed``."""
+    rows, h = d_state.shape
+    for b in range(rows):
+        p = gates[b]
+        _cell_back(
+            p[:h], p[h : 2 * h], p[2 * h : 3 * h], p[3 * h :], before[b], bent[b], d_state[b],
+            d_cell[b], summed[:h], summed[h : 2 * h], summed[2 * h : 3 * h], summed[3 * h :],
+        )  # fmt: skip
+
+
+@_compiled
+def _drop(values, bits, kept, below, scale):  # type: ignore[no-untyped-def]
+    """Write ``values`` × ``scale`` where ``bits`` < ``below``, 0 elsewhere; all of shape (n,)."""
+    for j in range(values.shape[0]):
+        kept[j] = values[j] * scale if bits[j] < below else _f4(0)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Keeps each value with probability 1 − ``share``, to one part in 65,536, and scales it up."""
+
+    share: float
+
+    @property
+    def below(self) -> int:
+        """Random 16-bit numbers below this keep their value."""
+        return round((1 - self.share) * 65536)
+
+    @property
+    def scale(self) -> float:
+        """What a kept value is multiplied by, so that its mean stays."""
+        return 65536 / self.below
+
+    def apply(self, values: Float32Array, bits: Bits, kept: Float32Array) -> None:
+        """Write the dropped-out ``values`` (n,) to ``kept`` (n,), which may be the same array."""
+        if self.below >= 65536:
+            kept[...] = values
+        else:
+            _drop(values, bits, kept, np.uint16(self.below), _f4(self.scale))
+
+    def mask(self, shape: Sequence[int], chance: np.random.Generator) -> Tensor:
+        """Return factors of ``shape``: 0 or ``scale``."""
+        if self.share == 0:
+            return torch.ones(*shape)
+        ones = np.ones(math.prod(shape), dtype=np.float32)
+        self.apply(ones, random_bits(chance, ones.size), ones)
+        return torch.from_numpy(ones).reshape(*shape)
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One layer: input (4h, k) and recurrent (4h, h) weights, summed bias (4h,)."""
+
+    into: Tensor
+    recurrent: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class LayerGradients:
+    """What ``backward`` fills, laid out like ``LayerWeights``."""
+
+    into: Tensor
+    recurrent: Tensor
+    bias: Tensor
+
+    def copy(self) -> LayerGradients:
+        """Return the same values in memory of their own."""
+        return LayerGradients(self.into.clone(), self.recurrent.clone(), self.bias.clone())
+
+    def add(self, other: LayerGradients) -> None:
+        """Add another's values to these."""
+        self.into.add_(other.into)
+        self.recurrent.add_(other.recurrent)
+        self.bias.add_(other.bias)
+
+
+class Workspace:
+    """Buffers for ``rows`` windows, and the two passes through them.
+
+    Parameters
+    ----------
+    rows, steps, features, hidden, layers
+        Shapes b, t, k, h and the number of layers.
+    dropout
+        Applied between layers.
+
+    Notes
+    -----
+    Not for two threads at once. All arrays are float32; activations and their gradients share one
+    buffer, as ``forward`` is followed by at most one ``backward``.
+    """
+
+    def __init__(
+        self, rows: int, steps: int, features: int, hidden: int, layers: int, dropout: Dropout
+    ) -> None:
+        self.rows, self.steps, self.hidden, self.layers = rows, steps, hidden, layers
+        self._dropout = dropout
+        inputs = [features, *[hidden] * (layers - 1)]
+        self.gradients = [
+            LayerGradients(
+                torch.empty(4 * hidden, k), torch.empty(4 * hidden, hidden), torch.zeros(4 * hidden)
+            )
+            for k in inputs
+        ]
+        self._gates = [torch.empty(steps, rows, 4 * hidden) for _ in range(layers)]
+        self._cells = [torch.zeros(steps + 1, rows, hidden) for _ in range(layers)]
+        self._bent = [torch.empty(steps, rows, hidden) for _ in range(layers)]
+        self._states = [torch.zeros(steps + 1, rows, hidden) for _ in range(layers)]
+        self._between = [torch.empty(steps, rows, hidden) for _ in range(layers - 1)]
+        self._d_between = [torch.empty(steps, rows, hidden) for _ in range(layers - 1)]
+        self._d_state, self._d_cell = torch.empty(rows, hidden), torch.empty(rows, hidden)
+        self._bits: list[Bits] = [np.zeros(0, np.uint16)] * (layers - 1)
+        self._windows = torch.empty(0)
+        self._make_views()
+
+    def _make_views(self) -> None:
+        """Cut the buffers into steps once: thousands of slices an epoch cost more than the sums."""
+        self._forward_views, self._back_views = [], []
+        d_state, d_cell = self._d_state.numpy(), self._d_cell.numpy()
+        for layer in range(self.layers):
+            gates, cells = self._gates[layer].numpy(), self._cells[layer].numpy()
+            bent, states = self._bent[layer].numpy(), self._states[layer].numpy()
+            summed = self.gradients[layer].bias.numpy()
+            steps = range(self.steps)
+            self._forward_views.append(
+                [(gates[t], cells[t], cells[t + 1], bent[t], states[t + 1]) for t in steps]
+            )
+            self._back_views.append(
+                [(gates[t], cells[t], bent[t], d_state, d_cell, summed) for t in steps]
+            )
+        self._gate_steps: list[list[Tensor]] = [list(gates) for gates in self._gates]
+        self._state_steps: list[list[Tensor]] = [list(states) for states in self._states]
+
+    def forward(
+        self,
+        windows: Tensor,
+        weights: Sequence[LayerWeights],
+        chance: np.random.Generator | None = None,
+    ) -> Tensor:
+        """Return the last step's state (b, h) of the top layer; a view that the next call reuses.
+
+        Parameters
+        ----------
+        windows
+            Shape (t, b, k): time first.
+        chance
+            Source of dropout; None applies none.
+        """
+        flat = self.steps * self.rows
+        self._windows = given = windows.reshape(flat, -1)
+        for layer, weight in enumerate(weights):
+            gates = self._gates[layer].view(flat, -1)
+            torch.addmm(weight.bias, given, weight.into.t(), out=gates)
+            self._walk(layer, weight.recurrent.t())
+            if layer < self.layers - 1:
+                given = self._handed_up(layer, chance).view(flat, -1)
+        last: Tensor = self._states[-1][self.steps]
+        return last
+
+    def _walk(self, layer: int, recurrent: Tensor) -> None:
+        gates, states = self._gate_steps[layer], self._state_steps[layer]
+        views = self._forward_views[layer]
+        _step_forward(*views[0])  # the state before the first step is zero
+        for t in range(1, self.steps):
+            gates[t].addmm_(states[t], recurrent)
+            _step_forward(*views[t])
+
+    def _handed_up(self, layer: int, chance: np.random.Generator | None) -> Tensor:
+        states = self._states[layer][1:]
+        if chance is None or self._dropout.share == 0:
+            self._bits[layer] = np.zeros(0, np.uint16)
+            return states
+        self._bits[layer] = random_bits(chance, states.numel())
+        kept = self._between[layer]
+        self._dropout.apply(states.numpy().reshape(-1), self._bits[layer], kept.numpy().reshape(-1))
+        return kept
+
+    def backward(self, d_last: Tensor, weights: Sequence[LayerWeights]) -> None:
+        """Fill ``gradients`` from the gradient (b, h) of what ``forward`` returned."""
+        flat = self.steps * self.rows
+        above: Tensor | None = None
+        for layer in range(self.layers - 1, -1, -1):
+            weight, gradient = weights[layer], self.gradients[layer]
+            gradient.bias.zero_()
+            self._walk_back(layer, weight.recurrent, d_last if above is None else above)
+            d_gates = self._gates[layer].view(flat, -1)
+            torch.mm(d_gates.t(), self._input_of(layer), out=gradient.into)
+            before = self._states[layer][1 : self.steps].view(flat - self.rows, -1)
+            torch.mm(d_gates[self.rows :].t(), before, out=gradient.recurrent)
+            if layer > 0:
+                above = self._handed_down(layer, weight.into)
+
+    def _walk_back(self, layer: int, recurrent: Tensor, d_above: Tensor) -> None:
+        """Go back through the steps; ``d_above`` is (t, b, h), or (b, h) for the last one only."""
+        gates, views, d_state = self._gate_steps[layer], self._back_views[layer], self._d_state
+        each_step = d_above.dim() == 3
+        self._d_cell.zero_()
+        d_state.copy_(d_above[-1] if each_step else d_above)
+        for t in range(self.steps - 1, -1, -1):
+            _step_back(*views[t])
+            if t == 0:
+                break
+            if each_step:
+                torch.addmm(d_above[t - 1], gates[t], recurrent, out=d_state)
+            else:
+                torch.mm(gates[t], recurrent, out=d_state)
+
+    def _input_of(self, layer: int) -> Tensor:
+        flat = self.steps * self.rows
+        if layer == 0:
+            return self._windows
+        below = layer - 1
+        kept = self._between[below] if len(self._bits[below]) else self._states[below][1:]
+        return kept.reshape(flat, -1)
+
+    def _handed_down(self, layer: int, into: Tensor) -> Tensor:
+        flat = self.steps * self.rows
+        d_below, bits = self._d_between[layer - 1], self._bits[layer - 1]
+        torch.mm(self._gates[layer].view(flat, -1), into, out=d_below.view(flat, -1))
+        if len(bits):
+            values = d_below.numpy().reshape(-1)
+            self._dropout.apply(values, bits, values)
+        return d_below
+
+
+def random_bits(chance: np.random.Generator, count: int) -> Bits:
+    """Return ``count`` random 16-bit numbers."""
+    return np.frombuffer(chance.bytes(2 * count), dtype=np.uint16)
