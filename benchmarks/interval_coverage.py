@@ -242,7 +242,7 @@ def money(rows: int, horizon: int, seed: int, effort: float = 1.0) -> Replicatio
         "total return (log, per bar): stationary bootstrap": (
             math.log1p(total[0]) / rows, math.log1p(total[1]) / rows,
         ),
-        "volatility: stationary bootstrap": _bounds(grown.volatility),
+        "volatility: long-run error of the log": _bounds(grown.volatility),
         "Sortino: stationary bootstrap": _bounds(grown.sortino),
         "deepest drawdown of another path: band": _beyond_fresh(scaled, rows, seed, draws),
     }  # fmt: skip

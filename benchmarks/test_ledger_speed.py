@@ -3,9 +3,8 @@
 An alternating long/short strategy, with fees, slippage, funding and liquidation checks, over as
 many hourly bars as the predecessor had (51,980). Seconds differ from machine to machine; the ratios
 carry over. *Our replay* is Backtrader with perpwalk's feed and broker, *stock* is Backtrader as it
-comes, without funding or margins. The ledger's time ends with its equity curve; with all tables of
-fills, orders and funding made, and the compiled account alone, it is given beside it. Run with
-``pytest -m benchmark benchmarks/test_ledger_speed.py -s``.
+comes, without funding or margins; the ledger's time includes making its tables, the account alone
+is given beside it. Run with ``pytest -m benchmark benchmarks/test_ledger_speed.py -s``.
 """
 
 from __future__ import annotations
@@ -92,19 +91,6 @@ def fastest(call: Callable[[], Ledger], rounds: int) -> tuple[float, Ledger]:
     return min(seconds), ledger
 
 
-def with_equity(market: Market, table: pd.DataFrame) -> Ledger:
-    """Recompute as far as the equity curve."""
-    ledger = recompute(market, table, BROKER)
-    assert len(ledger.equity) == len(market.bars)
-    return ledger
-
-
-def with_all_tables(market: Market, table: pd.DataFrame) -> Ledger:
-    """Recompute and make every table."""
-    ledger = recompute(market, table, BROKER)
-    return ledger.plain()
-
-
 def account_alone(market: Market, table: pd.DataFrame) -> float:
     """Return the least milliseconds of the compiled loop itself, by what calling it takes."""
     spent = []
@@ -150,8 +136,7 @@ def test_the_compiled_ledger_against_backtrader(market: Market, hold: int) -> No
     table = target_table(market, targets)
     recompute(market, table, BROKER)  # compile
 
-    quick, recomputed = fastest(lambda: with_equity(market, table), 60)
-    whole, _ = fastest(lambda: with_all_tables(market, table), 30)
+    quick, recomputed = fastest(lambda: recompute(market, table, BROKER), 30)
     replaying, replayed = fastest(
         lambda: replay([ReplayMarket(market)], Alternate, {"targets": targets}, BROKER), 1
     )
@@ -160,12 +145,9 @@ def test_the_compiled_ledger_against_backtrader(market: Market, hold: int) -> No
 
     print(
         f"\n{len(market.bars):,} bars, {len(recomputed.fills):,} fills: "
-        f"ledger {quick * 1e3:.2f} ms, of which the account {account_alone(market, table):.2f} ms "
-        f"(with all tables {whole * 1e3:.2f} ms); "
+        f"ledger {quick * 1e3:.2f} ms, of which the account {account_alone(market, table):.2f} ms; "
         f"our replay {replaying:.2f} s, {replaying / quick:,.0f} times as long; "
         f"stock Backtrader {slow:.2f} s, {slow / quick:,.0f} times; "
-        f"final equity {replayed.equity['equity'].iloc[-1]:.9f} (replay) and "
-        f"{recomputed.equity['equity'].iloc[-1]:.9f} (ledger); "
         f"largest difference {worst:.1e} of equity"
     )
     assert finding is None

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 EXIT_INTERNAL = 1
-EXIT_VERDICT = {"invalid": 3, "suspect": 4}
 EXIT_DISK = 5
 
 app = typer.Typer(
@@ -45,6 +44,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON instead of 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override one configuration key; repeatable."),
+]
+AcceptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-suspect",
+        metavar="REASON",
+        help="Record why a SUSPECT result may be believed; it then exits 0. Never an INVALID one.",
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Results folder.")]
 
@@ -80,6 +87,15 @@ def run(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
     ] = False,
+    audit: Annotated[
+        Literal["none", "quick", "full"],
+        typer.Option("--audit", help="Search for leaks first, unless a search as deep is kept."),
+    ] = "none",
+    prior_trials: Annotated[
+        int | None,
+        typer.Option("--prior-trials", help="How many variants were tried before or elsewhere."),
+    ] = None,
+    accept_suspect: AcceptOption = None,
 ) -> None:
     """Run one experiment: walk forward, backtest, report.
 
@@ -92,13 +108,34 @@ def run(
     if print_config:
         sys.stdout.write(resolved.to_yaml())
         return
+    from engine import audits, standing
     from engine.experiment import run_experiment
     from engine.progress import reporter
 
+    if accept_suspect is not None:
+        standing.check_reason(accept_suspect)  # before hours of work, not after
     with reporter(err_console) as tell:
-        finished = run_experiment(resolved, out=out, force=force, reporter=tell)
+        audits.ensure(out, resolved, audit, tell)
+        finished = run_experiment(
+            resolved, out=out, force=force, prior_trials=prior_trials, reporter=tell
+        )
+    finished = _accepted(finished, accept_suspect)
     _show(finished)
-    raise typer.Exit(EXIT_VERDICT.get(finished.audit["verdict"]["overall"], 0))
+    raise typer.Exit(standing.exit_code(finished.audit))
+
+
+def _accepted(finished: Run, reason: str | None) -> Run:
+    """Record a person's reason where there is a suspicion to accept; say where there is none."""
+    if reason is None:
+        return finished
+    from engine import standing
+
+    accepted = standing.accept(finished, reason)
+    if accepted is None:
+        word = finished.audit["verdict"]["overall"]
+        why = "no reason makes it a result" if word == "invalid" else "there is nothing to accept"
+        _say(f"--accept-suspect: the verdict is {word}; {why}")
+    return accepted or finished
 
 
 def _show(finished: Run) -> None:
@@ -148,6 +185,7 @@ def check(
     run_folder: RunArgument,
     min_accuracy: Annotated[float, typer.Option(help="Bar for the accuracy.")] = 0.55,
     min_auc: Annotated[float, typer.Option(help="Bar for the AUC.")] = 0.5,
+    accept_suspect: AcceptOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge the results: pass, fail or cannot be judged, by the interval's lower end."""
@@ -155,7 +193,8 @@ def check(
     from perpwalk.reports import answers
     from perpwalk.runs import load_run
 
-    answer = check_run(load_run(run_folder), min_accuracy=min_accuracy, min_auc=min_auc)
+    judged = _accepted(load_run(run_folder), accept_suspect)
+    answer = check_run(judged, min_accuracy=min_accuracy, min_auc=min_auc)
     if as_json:
         sys.stdout.write(answers.as_json(answer))
     else:
@@ -184,22 +223,28 @@ def audit(
     full: Annotated[
         bool, typer.Option("--full/--quick", help="Fit the real model too, or a stand-in only.")
     ] = False,
+    out: OutOption = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
-    """Hunt leaks in the whole pipeline as a black box: your features, model and strategy too."""
+    """Hunt leaks in the whole pipeline as a black box: your features, model and strategy too.
+
+    What is found is kept in OUT/audits: a run of the same pipeline, data and code is judged with
+    it.
+    """
     import json
 
-    from engine import leaks
+    from engine import audits, leaks
     from engine.progress import reporter
     from perpwalk import config as configuration
 
     resolved = configuration.load(config, overrides or ())
     with reporter(err_console) as tell:
-        found = leaks.audit(resolved, full=full, reporter=tell)
+        found, kept = audits.made(out, resolved, full=full, reporter=tell)
     if as_json:
         sys.stdout.write(json.dumps(leaks.document(found), indent=2, allow_nan=False) + "\n")
     else:
         leaks.show(found, out_console)
+        out_console.print(f"kept in {kept}", highlight=False, soft_wrap=True)
     raise typer.Exit(found.exit_code)
 
 

@@ -6,24 +6,24 @@ load → features → labels → folds → (fit, forecast) per fold → replay �
 from __future__ import annotations
 
 import functools
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import engine
-import perpwalk
-from engine import stages, walkforward
+from engine import audits, stages, standing, walkforward
 from engine.narration import Log, say_what_was_read
 from engine.progress import Reporter, Silent
 from engine.stages import Measured, Prepared, StageClock
+from engine.standing import Standing
 from engine.walkforward import FoldResult
 from perpwalk import data, fold_checks, reports, runs, seal, trades, trials
 from perpwalk.audit.judge import Judgement
 from perpwalk.config import Config
 from perpwalk.domain import Fold, Market
 from perpwalk.ledger import Ledger
+from perpwalk.reports.daily import account_returns
 from perpwalk.runs import Run, RunFolder
 
 
@@ -33,6 +33,7 @@ def run_experiment(
     out: Path,
     variant: str = "base",
     force: bool = False,
+    prior_trials: int | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Run one experiment, or return the finished run that already answers the question.
@@ -45,6 +46,9 @@ def run_experiment(
         The results folder; the run is kept in ``out/<name>/<variant>-<hash8>``.
     force
         Make the run again although a finished one is there.
+    prior_trials
+        How many variants were tried before or elsewhere; None says nothing. It is recorded in the
+        trial ledger and holds for the workspace; it does not change the question.
     reporter
         Told about stages, folds and epochs.
 
@@ -58,12 +62,19 @@ def run_experiment(
     with clock.stage("load"):
         tell.stage("load")
         market = data.load_market(config.market, seed=config.seed)
-    digest = config.digest({source.kind: source.sha256 for source in market.sources})
+    hashes = standing.data_hashes(market.sources)
+    digest = config.digest(hashes)
     final = out / config.name / f"{variant}-{digest[:8]}"
     if (final / "manifest.json").is_file() and not force:
         tell.say(f"this question has been answered before; --force makes it again: {final}")
-        return runs.load_run(final)
-    code = _code_hash(config)
+        if prior_trials is not None:
+            trials.declare(out, prior_trials)
+        answered = runs.load_run(final)
+        renewed = standing.renew(out, answered, config, hashes)
+        if renewed is not None:
+            tell.say("its verdict is made again over the leak audit and the trials known now")
+        return renewed or answered
+    code = audits.code_hash(config)
     key = f"{digest} {code} {runs.package_versions()}"
     with runs.open_run(
         out, experiment=config.name, variant=variant, digest=digest, key=key
@@ -72,16 +83,23 @@ def run_experiment(
         say_what_was_read(market, log)
         prepared = stages.prepare(config, market, clock=clock, reporter=log)
         # From here on something is tried: it counts, whatever becomes of it.
-        with trials.begin(out, experiment=config.name, variant=variant, digest=digest) as trial:
+        with trials.begin(
+            out, experiment=config.name, variant=variant, digest=digest, prior=prior_trials
+        ) as trial:
             if folder.resumed_folds:
                 log.say(f"taking up an interrupted run: {folder.resumed_folds} folds are kept")
             results = stages.walk_forward(
                 config, prepared, work=folder.work, clock=clock, reporter=log
             )
             book = stages.replay_folds(config, prepared, results, clock=clock, reporter=log)
+            found = standing.look_outside(
+                out, config, digest=digest, hashes=hashes, equity=book.equity,
+                bar_seconds=market.bars.interval.total_seconds(),
+            )  # fmt: skip
             judged = _write(
-                config, prepared, results, book, folder, clock, log, digest=digest, code=code
-            )
+                config, prepared, results, book, folder, clock, log, digest=digest, code=code,
+                found=found,
+            )  # fmt: skip
             finished = runs.load_run(folder.finish())
             _finish_trial(trial, judged, book, market)
         return finished
@@ -98,10 +116,11 @@ def _write(
     *,
     digest: str,
     code: str,
+    found: Standing,
 ) -> Judgement:
     with clock.stage("judge"):
         tell.stage("judge")
-        measured = stages.measure(config, prepared, results, book)
+        measured = stages.measure(config, prepared, results, book, found.outside)
     with clock.stage("write"):
         place = folder.partial
         _write_tables(place, prepared, results, book, measured)
@@ -115,7 +134,7 @@ def _write(
         sources=prepared.market.sources,
         code=code,
         commit=runs.git_commit(Path(engine.__file__).parent),
-        extra=_facts(prepared),
+        extra={**_facts(prepared), **found.anchors},
     )
     with clock.stage("report"):
         # The page shows the manifest, so a first one is written before, and the whole one last.
@@ -128,13 +147,13 @@ def _write(
 
 def _finish_trial(trial: trials.Trial, judged: Judgement, book: Ledger, market: Market) -> None:
     bar_seconds = market.bars.interval.total_seconds()
-    annual = judged.evidence.sharpe.value
-    per_bar = None if annual is None else annual / math.sqrt(365 * 86_400 / bar_seconds)
+    stats = judged.evidence.sharpe_stats
     trial.finish(
         verdict=str(judged.verdict.overall),
-        sharpe=per_bar,
+        sharpe=None if stats is None else stats.sharpe,
         bars=len(book.equity),
         bar_seconds=bar_seconds,
+        daily=account_returns(book.equity),
     )
 
 
@@ -191,11 +210,3 @@ def _place_models(folder: RunFolder, cut: Sequence[Fold]) -> None:
     for fold in cut:
         target = folder.partial / "models" / f"fold-{fold.number:03d}"
         shutil.copytree(folder.fold_work(fold.number) / "model", target)
-
-
-def _code_hash(config: Config) -> str:
-    """Hash perpwalk's own code and the user's modules: a kept fold depends on both."""
-    own = [Path(perpwalk.__file__).parent, Path(engine.__file__).parent]
-    place = config.strategy.name.rpartition(":")[0]
-    theirs = [*config.features.modules, *([place] if place.endswith(".py") else [])]
-    return runs.code_hash(own, [Path(file) for file in theirs if Path(file).is_file()])

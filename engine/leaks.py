@@ -170,11 +170,19 @@ def _model_digest(result: FoldResult) -> str:
 # ── the audit ────────────────────────────────────────────────────────────────────────────────────
 
 
-def audit(config: Config, *, full: bool = False, reporter: Reporter | None = None) -> LeakReport:
+def audit(
+    config: Config,
+    *,
+    full: bool = False,
+    market: Market | None = None,
+    reporter: Reporter | None = None,
+) -> LeakReport:
     """Run all leak detectors on what ``config`` names.
 
     Parameters
     ----------
+    market
+        What ``config`` names, where it has been read already.
     full
         Also fit the real model, on one fold with fewer epochs, and draw more surrogate markets.
         Without it, a minute on the demo.
@@ -190,8 +198,9 @@ def audit(config: Config, *, full: bool = False, reporter: Reporter | None = Non
         Configuration or data are unusable.
     """
     tell = reporter or Silent()
-    tell.stage("load")
-    market = data.load_market(config.market, seed=config.seed)
+    if market is None:
+        tell.stage("load")
+        market = data.load_market(config.market, seed=config.seed)
     subject = _Subject(config, market, tell)
     report = subject.stand_in(FULL if full else QUICK)
     report = report.with_outcomes(*subject.audits(report), *subject.replays(report))

@@ -25,6 +25,7 @@ from engine.progress import Reporter, Silent
 from engine.walkforward import FoldResult, WalkForward
 from perpwalk import features, fold_checks, folds, labels, metrics, models
 from perpwalk.audit.judge import Judgement, judge
+from perpwalk.audit.outside import Outside
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, LabelFrame, Market
 from perpwalk.ledger import Ledger
@@ -187,9 +188,13 @@ class Measured:
 
 
 def measure(
-    config: Config, prepared: Prepared, results: Sequence[FoldResult], book: Ledger
+    config: Config,
+    prepared: Prepared,
+    results: Sequence[FoldResult],
+    book: Ledger,
+    outside: Outside | None = None,
 ) -> Measured:
-    """Judge forecasts and account.
+    """Judge forecasts and account, over what is known from ``outside`` the run.
 
     The same arguments give the same answer: `verify` asks again and compares.
     """
@@ -220,6 +225,8 @@ def measure(
         ),
         validation_scores={result.fitted.fold.number: result.validation_p_up for result in results},
         constant_by_design=config.model.kind == "majority",
+        broker=config.broker,
+        outside=outside,
         confidence=config.report.confidence,
         seed=config.seed,
     )

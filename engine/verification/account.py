@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from engine import stages
+from engine import audits, stages, standing
 from engine.verification.facts import (
     Facts,
     FailedError,
@@ -16,7 +17,8 @@ from engine.verification.facts import (
     json_difference,
     same_files,
 )
-from perpwalk import runs, trades
+from perpwalk import runs, trades, trials
+from perpwalk.audit.outside import Outside, finding_of, search_findings
 from perpwalk.ledger import Ledger
 
 TOLERANCE = 1e-9
@@ -80,7 +82,8 @@ def _replay_again(facts: Facts) -> str:
 
 
 def _metrics_again(facts: Facts) -> str:
-    measured = stages.measure(facts.config, facts.prepared, facts.results, facts.ledger)
+    outside = Outside.of(facts.run.audit)
+    measured = stages.measure(facts.config, facts.prepared, facts.results, facts.ledger, outside)
     facts.known["measures"] = measured
     table = measured.table.frame
     runs.write_csv(facts.again / "metrics.csv", table)
@@ -90,23 +93,70 @@ def _metrics_again(facts: Facts) -> str:
 
 
 def _audit_again(facts: Facts) -> str:
-    """Compare what is judged again with what follows from the run alone.
-
-    Reasons of the verdict (R) and of a search for leaks (K) rest on more than this folder: the
-    trial ledger and other runs.
-    """
-    again = _of_the_run_alone(runs.plain(facts.measured.judgement.as_dict()))
-    stored = _of_the_run_alone(facts.run.audit)
+    """Judge again over the trials and the search for leaks that the run took down."""
+    stored = facts.run.audit
+    again = runs.plain(facts.measured.judgement.as_dict())
+    accepted = stored["verdict"].get("accepted")
+    if accepted is not None:
+        again["verdict"]["accepted"] = accepted  # a person's word: looked at below
     if stored != again:
         raise FailedError(
             f"audit.json differs from what is judged again: {json_difference(stored, again)}"
         )
-    return f"{len(again['findings'])} findings and the evidence are equal"
+    return f"verdict, {len(again['findings'])} findings and the evidence are equal"
 
 
-def _of_the_run_alone(audit: Mapping[str, Any]) -> dict[str, Any]:
-    findings = [entry for entry in audit["findings"] if entry["code"][0] not in "RK"]
-    return {"findings": findings, "evidence": audit.get("evidence")}
+def _taken_down(facts: Facts) -> str:
+    """Hold what was taken down from the workspace against the workspace, where it is at hand."""
+    results, manifest = standing.results_of(facts.run), facts.manifest
+    told, wrong = [], []
+    counted = manifest.get("trials") or {}
+    ledger = trials.read(results, lines=counted.get("ledger_lines"))
+    if not ledger.lines:
+        told.append("no trial ledger beside the run")
+    elif ledger.head != counted.get("ledger_head"):
+        wrong.append(f"{trials.LEDGER_FILE} is not the one the trials were counted in")
+    else:
+        told.append(f"trials as counted in line {ledger.lines} of the ledger")
+    told_of, wrong_of = _search_kept(results, manifest.get("leak_audit"), facts.run.audit)
+    fail_if([*wrong, *wrong_of, *_forged_acceptance(facts, results)])
+    return "; ".join([*told, *told_of])
+
+
+def _search_kept(
+    results: Path, anchor: Mapping[str, Any] | None, audit: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    tier = audit["leak_audit"]["tier"]
+    if anchor is None:
+        wrong = [f"audit.json speaks of a {tier} leak audit, manifest.json of none"]
+        return (["no leak audit"], []) if tier == "none" else ([], wrong)
+    path = results / audits.FOLDER / anchor["file"]
+    if not path.is_file():
+        return [f"leak audit {anchor['file']} is not at hand"], []
+    record = audits.read(path)
+    if record is None:
+        return [], [f"{path} was changed by hand"]
+    if record["seal"] != anchor["seal"]:
+        return [f"leak audit {anchor['file']} was made again since"], []
+    taken = search_findings([finding_of(entry) for entry in record["findings"]])
+    if (record["tier"], taken) != (tier, Outside.of(audit).leak_findings):
+        return [], [f"audit.json does not say what {path} found"]
+    return [f"{tier} leak audit as kept"], []
+
+
+def _forged_acceptance(facts: Facts, results: Path) -> Iterator[str]:
+    """Name an acceptance that no line of the trial ledger knows."""
+    accepted = facts.run.audit["verdict"].get("accepted")
+    if accepted is None:
+        return
+    whole = trials.read(results)
+    known = [
+        {key: entry.get(key) for key in ("reason", "at", "by")}
+        for entry in whole.accepted
+        if entry["digest"] == facts.manifest["config_hash"]
+    ]
+    if whole.lines and accepted not in known:
+        yield "audit.json: the trial ledger knows nothing of its acceptance"
 
 
 def _verdict(facts: Facts) -> str:
@@ -123,7 +173,12 @@ def _verdict(facts: Facts) -> str:
             f"audit.json: verdict {verdict['overall']} with "
             f"{'an' if 'error' in levels else 'no'} error among the findings"
         )
-    return f"{verdict['overall']}, as its findings say"
+    accepted = verdict.get("accepted")
+    if accepted is None:
+        return f"{verdict['overall']}, as its findings say"
+    if verdict["overall"] != "suspect" or not str(accepted.get("reason", "")).strip():
+        raise FailedError("audit.json: only a suspicion can be accepted, and for a reason")
+    return f"suspect, accepted at {accepted['at']}: {accepted['reason']}"
 
 
 STEPS: tuple[Step, ...] = (
@@ -132,5 +187,6 @@ STEPS: tuple[Step, ...] = (
     ("account", "replayed again", _replay_again),
     ("account", "metrics made again", _metrics_again),
     ("account", "judged again", _audit_again),
+    ("account", "taken down as it was", _taken_down),
     ("account", "verdict fits its findings", _verdict),
 )

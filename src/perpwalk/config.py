@@ -296,7 +296,11 @@ DEFAULT_TIERS = (
 
 
 class BrokerSection(Section):
-    """The account: cash, leverage, fees, margins, fills."""
+    """The account: cash, leverage, fees, margins, fills.
+
+    ``schedule_date`` and ``schedule_source`` say when and where fees and margin tiers were read; a
+    schedule older than a year at the end of the test is a finding (A009).
+    """
 
     cash: Positive = 10_000.0
     leverage: Annotated[float, Field(ge=1, le=125)] = 1.0
@@ -311,6 +315,8 @@ class BrokerSection(Section):
     volume_share: Annotated[float, Field(gt=0, le=1)] | None = None
     cheat_on_open: bool = False
     tiers: Annotated[tuple[TierSection, ...], pydantic.Strict(False)] = DEFAULT_TIERS
+    schedule_date: Stamp | None = "2024-10-01T00:00:00Z"
+    schedule_source: str = "Binance USDT-M, regular tier; margin brackets of October 2024"
 
 
 class ReportSection(Section):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,6 @@ from perpwalk.reconcile import compare
 
 __all__ = ["compare", "recompute", "rules_of", "target_table"]
 
-_BOOKED = pd.Index(EQUITY_COLUMNS[1:])
 _MINUTE = 60_000_000_000  # nanoseconds
 
 
@@ -73,7 +71,7 @@ def recompute(
     *,
     start: int = 0,
     end: int | None = None,
-) -> RecomputedLedger:
+) -> Ledger:
     """Compute the account of one contract from target positions.
 
     Parameters
@@ -91,10 +89,9 @@ def recompute(
 
     Returns
     -------
-    RecomputedLedger
-        A ``Ledger`` that makes its tables when asked. ``bar`` columns count rows of
-        ``market.bars``. Market fills are stamped with their bar's open, forced closes with its
-        close; ``order_id`` is -1 for forced closes.
+    Ledger
+        ``bar`` columns count rows of ``market.bars``. Market fills are stamped with their bar's
+        open, forced closes with its close; ``order_id`` is -1 for forced closes.
 
     Raises
     ------
@@ -120,8 +117,7 @@ def recompute(
     bankrupt = kernel.replay(
         tape, rules, tiers_of(broker), wanted, kernel.open_account(rules), book
     )
-    tables = _Tables(market, bars, rules, book, stamps, start)
-    return RecomputedLedger(tables, targets, bankrupt)
+    return _Tables(market, bars, rules, book, stamps, start).ledger(targets, bankrupt)
 
 
 def rules_of(broker: BrokerSection) -> kernel.Rules:
@@ -263,55 +259,6 @@ def _empty_book(bars: int, stamps: int) -> kernel.Book:
 # ── out: the ledger's tables ─────────────────────────────────────────────────────────────────────
 
 
-class RecomputedLedger(Ledger):
-    """A ledger whose tables are made when they are asked for: most callers need only one."""
-
-    def __init__(self, tables: _Tables, targets: pd.DataFrame, bankrupt: int) -> None:
-        # The base is frozen and would want whole tables: what it holds is set past its guard.
-        self.__dict__.update(
-            _tables=tables,
-            initial_cash=tables.rules.initial_cash,
-            targets=targets,
-            bankrupt_at=None if bankrupt < 0 else tables.close_time[bankrupt],
-        )
-
-    @cached_property
-    def equity(self) -> pd.DataFrame:
-        """One row per bar, columns ``EQUITY_COLUMNS``."""
-        return self._made().equity()
-
-    @cached_property
-    def fills(self) -> pd.DataFrame:
-        """One row per execution, columns ``FILL_COLUMNS``."""
-        return self._made().fills()
-
-    @cached_property
-    def orders(self) -> pd.DataFrame:
-        """One row per order, columns ``ORDER_COLUMNS``."""
-        return self._made().orders()
-
-    @cached_property
-    def funding(self) -> pd.DataFrame:
-        """One row per settlement, columns ``FUNDING_COLUMNS``."""
-        return self._made().funding()
-
-    def plain(self) -> Ledger:
-        """Return the same book with all tables made."""
-        return Ledger(
-            initial_cash=self.initial_cash,
-            equity=self.equity,
-            fills=self.fills,
-            orders=self.orders,
-            funding=self.funding,
-            targets=self.targets,
-            bankrupt_at=self.bankrupt_at,
-        )
-
-    def _made(self) -> _Tables:
-        tables: _Tables = self.__dict__["_tables"]
-        return tables
-
-
 class _Tables:
     """Puts names and times on the columns that the compiled arithmetic wrote."""
 
@@ -332,8 +279,19 @@ class _Tables:
         self.open_time = bars.open_time
         self.close_time = bars.close_time
 
+    def ledger(self, targets: pd.DataFrame, bankrupt: int) -> Ledger:
+        return Ledger(
+            initial_cash=self.rules.initial_cash,
+            equity=self.equity(),
+            fills=self.fills(),
+            orders=self.orders(),
+            funding=self.funding(),
+            targets=targets,
+            bankrupt_at=None if bankrupt < 0 else self.close_time[bankrupt],
+        )
+
     def equity(self) -> pd.DataFrame:
-        frame = pd.DataFrame(self.book.bars.T, columns=_BOOKED, copy=False)
+        frame = pd.DataFrame(self.book.bars.T, columns=list(EQUITY_COLUMNS[1:]), copy=False)
         frame.insert(0, "close_time", self.close_time)
         return frame
 

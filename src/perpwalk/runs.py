@@ -422,7 +422,9 @@ def list_runs(results: Path) -> pd.DataFrame:
             rows.append((folder.parent.name, folder.name, "interrupted", f"{folds} folds kept"))
         elif (folder / "manifest.json").is_file():
             run = Run(folder)
-            verdict = run.audit.get("verdict", {}).get("overall", "unknown")
+            judged = run.audit.get("verdict", {})
+            verdict = judged.get("overall", "unknown")
+            verdict += " (accepted)" if judged.get("accepted") else ""
             rows.append((folder.parent.name, folder.name, run.manifest["status"], verdict))
     return pd.DataFrame(rows, columns=["experiment", "run", "status", "verdict"])
 

@@ -4,7 +4,10 @@
 under a lock and never rewritten; deleting a run's folder does not take it out of the count. Each
 line carries a checksum of itself (``check``) and that of the line before it (``after``), so that a
 torn, edited or removed line shows. A line torn by a crash stays where it is, is reported, and the
-next line starts afresh behind it.
+next line starts afresh behind it. A third kind of line records that a person accepted a suspicion.
+
+A finished trial leaves its daily returns in ``results/trials/``, so that alike trials can be told
+from different ones (``perpwalk.deflation``); the line keeps their hash.
 
 What counts for the deflated Sharpe ratio is the number of *distinct questions* (configuration and
 data, see ``Config.digest``): asking the same one again draws no new luck and is no new trial. A
@@ -22,7 +25,7 @@ import os
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -32,20 +35,17 @@ import pandas as pd
 
 from perpwalk.domain import Finding, FloatArray, Level
 from perpwalk.errors import EnvironmentFailedError, UsageError
-from perpwalk.uncertainty.sharpe import (
-    SharpeStats,
-    deflated_sharpe,
-    expected_maximum,
-    probabilistic_sharpe,
-    variance_of_trials,
-)
+from perpwalk.runs import write_csv
 
 LEDGER_FILE = "trials.jsonl"
+RETURNS_FOLDER = "trials"
+MOST_DAYS = 4000  # of daily returns kept per trial: some 100 kB
 Status = Literal["finished", "failed", "interrupted", "abandoned"]
 
 _TAIL_BYTES = 1 << 16
 # The head of a line survives where its tail is torn off: it still tells which trial it belongs to.
 _HEAD = re.compile(rb'^\{"event":"(?:begun|ended)","id":"([0-9a-f]{32})"')
+ACCEPTED = "accepted"
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────
@@ -62,10 +62,18 @@ class Trial:
 
     path: Path
     id: str
+    digest: str
     _result: dict[str, Any] = field(default_factory=dict)
 
     def finish(
-        self, *, verdict: str, sharpe: float | None, bars: int, bar_seconds: float, **more: Any
+        self,
+        *,
+        verdict: str,
+        sharpe: float | None,
+        bars: int,
+        bar_seconds: float,
+        daily: pd.Series | None = None,
+        **more: Any,
     ) -> None:
         """Keep what the run came to; written on exit.
 
@@ -77,6 +85,8 @@ class Trial:
             Sharpe ratio **per bar** of the net equity, None where undefined.
         bars, bar_seconds
             Length of the replay, and of one bar.
+        daily
+            Returns per UTC day; kept beside the ledger, the last ``MOST_DAYS`` of them.
         more
             Further plain values worth keeping.
         """
@@ -88,6 +98,7 @@ class Trial:
             "sharpe": sharpe,
             "bars": bars,
             "bar_seconds": bar_seconds,
+            "returns": None if daily is None else _keep_returns(self.path, self.digest, daily),
             **more,
         }
 
@@ -112,7 +123,9 @@ class Trial:
             error.add_note(f"the trial ledger could not be told: {second}")
 
 
-def begin(results: Path, *, experiment: str, variant: str, digest: str) -> Trial:
+def begin(
+    results: Path, *, experiment: str, variant: str, digest: str, prior: int | None = None
+) -> Trial:
     """Count a run that begins now.
 
     Parameters
@@ -121,6 +134,9 @@ def begin(results: Path, *, experiment: str, variant: str, digest: str) -> Trial
         The results folder of the workspace; made where it is missing.
     digest
         What is asked: ``Config.digest``.
+    prior
+        How many variants were tried before or elsewhere, where somebody said so. It holds for the
+        whole workspace from now on; a smaller number said later takes nothing back.
 
     Returns
     -------
@@ -134,8 +150,9 @@ def begin(results: Path, *, experiment: str, variant: str, digest: str) -> Trial
     EnvironmentFailedError
         The line could not be written whole.
     """
+    _check_prior(prior)
     path = results / LEDGER_FILE
-    trial = Trial(path, uuid.uuid4().hex)
+    trial = Trial(path, uuid.uuid4().hex, digest)
     try:
         results.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
@@ -144,10 +161,61 @@ def begin(results: Path, *, experiment: str, variant: str, digest: str) -> Trial
             f"cannot write {path}: {error.strerror or error}; give another --out"
         ) from error
     asked = {
-        "experiment": experiment, "variant": variant, "digest": digest, "pid": os.getpid(),
+        "experiment": experiment, "variant": variant, "digest": digest, "prior": prior,
+        "pid": os.getpid(),
     }  # fmt: skip
     _append(path, _record("begun", trial.id, asked))
     return trial
+
+
+def declare(results: Path, prior: int) -> None:
+    """Record that ``prior`` variants were tried before or elsewhere, without a run."""
+    _check_prior(prior)
+    _append(results / LEDGER_FILE, _record("declared", uuid.uuid4().hex, {"prior": prior}))
+
+
+def accept(results: Path, *, digest: str, acceptance: Mapping[str, Any]) -> None:
+    """Record that a person accepted the suspicion on a question's answer, and why."""
+    content = {"digest": digest, **acceptance}
+    _append(results / LEDGER_FILE, _record(ACCEPTED, uuid.uuid4().hex, content))
+
+
+def _check_prior(prior: int | None) -> None:
+    if prior is not None and prior < 0:
+        raise UsageError(f"--prior-trials {prior}: give the number of earlier trials, 0 or more")
+
+
+def _keep_returns(ledger: Path, digest: str, daily: pd.Series) -> str:
+    """Write a trial's daily returns beside the ledger and return the file's hash."""
+    path = returns_file(ledger.parent, digest)
+    frame = pd.DataFrame({"day": pd.DatetimeIndex(daily.index).strftime("%Y-%m-%d"),
+                          "return": daily.to_numpy()}).tail(MOST_DAYS)  # fmt: skip
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFailedError(f"cannot make {path.parent}: {error.strerror}") from error
+    write_csv(path, frame)
+    return _short_hash(path.read_bytes())
+
+
+def returns_file(results: Path, digest: str) -> Path:
+    """Return where a question's daily returns are kept."""
+    return results / RETURNS_FOLDER / f"{digest[:16]}.csv"
+
+
+def read_returns(results: Path, trial: PastTrial) -> pd.Series | None:
+    """Return a trial's daily returns by UTC day; None where they are missing or were changed."""
+    if trial.digest is None or trial.returns is None:
+        return None
+    path = returns_file(results, trial.digest)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if _short_hash(content) != trial.returns:
+        return None
+    frame = pd.read_csv(path, parse_dates=["day"])
+    return pd.Series(frame["return"].to_numpy(), index=pd.DatetimeIndex(frame["day"]))
 
 
 def _record(event: str, trial: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,29 +289,44 @@ class PastTrial:
     sharpe: float | None = None
     bars: int | None = None
     bar_seconds: float | None = None
+    prior: int | None = None
+    returns: str | None = None
 
 
 @dataclass(frozen=True)
 class TrialLedger:
     """All trials of a workspace, in the order they began, and what reading them found.
 
-    ``damaged`` counts lines that belong to no readable trial.
+    Attributes
+    ----------
+    damaged
+        Lines that belong to no readable trial.
+    prior
+        The largest number of earlier trials that anybody declared; None where nobody did.
+    accepted
+        Records of suspicions accepted: digest, reason, at, by.
+    lines, head
+        Number of lines read, and the hash of the last one: they pin down what was read.
     """
 
     trials: tuple[PastTrial, ...] = ()
     damaged: int = 0
     findings: tuple[Finding, ...] = ()
+    prior: int | None = None
+    accepted: tuple[Mapping[str, Any], ...] = ()
+    lines: int = 0
+    head: str = ""
 
     def of(self, experiment: str | None) -> TrialLedger:
         """Return the trials of one experiment (None: all), with every one that is unknown."""
         if experiment is None:
             return self
         kept = tuple(t for t in self.trials if t.experiment in (experiment, None))
-        return TrialLedger(kept, self.damaged, self.findings)
+        return replace(self, trials=kept)
 
 
-def read(results: Path) -> TrialLedger:
-    """Read the ledger of a workspace; an absent one is empty."""
+def read(results: Path, *, lines: int | None = None) -> TrialLedger:
+    """Read the ledger of a workspace, or its first ``lines``; an absent one is empty."""
     path = results / LEDGER_FILE
     try:
         with path.open("rb") as stream:
@@ -253,6 +336,8 @@ def read(results: Path) -> TrialLedger:
         return TrialLedger()
     except OSError as error:
         raise EnvironmentFailedError(f"cannot read {path}: {error.strerror or error}") from error
+    if lines is not None:
+        content = b"\n".join([*content.split(b"\n")[:lines], b""])
     return _Reading(str(path)).take(content)
 
 
@@ -264,17 +349,28 @@ class _Reading:
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     damaged: int = 0
     findings: list[Finding] = field(default_factory=list)
+    declared: list[int] = field(default_factory=list)
+    accepted: list[Mapping[str, Any]] = field(default_factory=list)
 
     def take(self, content: bytes) -> TrialLedger:
-        before = b""
+        before, count = b"", 0
         lines = content.split(b"\n")
         for number, line in enumerate(lines, start=1):
             if number == len(lines) and not line:
                 break
             self._line(number, line, before, torn=number == len(lines))
-            before = line
+            before, count = line, number
         trials = tuple(_past_trial(key, content) for key, content in self.known.items())
-        return TrialLedger(trials, self.damaged, tuple(self.findings))
+        declared = [*self.declared, *(t.prior for t in trials if t.prior is not None)]
+        return TrialLedger(
+            trials=trials,
+            damaged=self.damaged,
+            findings=tuple(self.findings),
+            prior=max(declared, default=None),
+            accepted=tuple(self.accepted),
+            lines=count,
+            head=_short_hash(before),
+        )
 
     def _line(self, number: int, line: bytes, before: bytes, *, torn: bool) -> None:
         record = _checked(line)
@@ -286,12 +382,15 @@ class _Reading:
                 "R002", number, "this line does not follow the one before it",
                 why="lines were removed or changed: trials may be missing from the count",
             )  # fmt: skip
-        trial = self.known.setdefault(record.pop("id"), {})
-        moment = record.pop("time")
-        if record.pop("event") == "begun":
-            trial |= {**record, "begun": moment}
+        event, name, moment = (record.pop(key) for key in ("event", "id", "time"))
+        if event == "declared":
+            self.declared.append(record["prior"])
+        elif event == ACCEPTED:
+            self.accepted.append(record)
+        elif event == "begun":
+            self.known[name] = self.known.get(name, {}) | record | {"begun": moment}
         else:
-            trial |= record
+            self.known[name] = self.known.get(name, {}) | record
 
     def _damaged(self, number: int, line: bytes, *, torn: bool) -> None:
         head = _HEAD.match(line)
@@ -379,12 +478,12 @@ def count(results: Path, prior: int | None = None, *, experiment: str | None = N
     experiment
         Count only this one's. Damaged lines count for every experiment.
     """
-    return _count(read(results).of(experiment), prior)
+    return count_of(read(results).of(experiment), prior)
 
 
-def _count(ledger: TrialLedger, prior: int | None) -> TrialCount:
-    if prior is not None and prior < 0:
-        raise UsageError(f"--prior-trials {prior}: give the number of earlier trials, 0 or more")
+def count_of(ledger: TrialLedger, prior: int | None = None) -> TrialCount:
+    """Count the trials of a ledger that was read; ``prior`` beside what it says itself."""
+    _check_prior(prior)
     by_status = dict.fromkeys(("finished", "failed", "interrupted", "abandoned"), 0)
     for trial in ledger.trials:
         by_status[trial.status] += 1
@@ -392,7 +491,7 @@ def _count(ledger: TrialLedger, prior: int | None) -> TrialCount:
         # A trial whose question is unknown is one of its own.
         questions=len({trial.digest or trial.id for trial in ledger.trials}),
         damaged=ledger.damaged,
-        prior=prior,
+        prior=max((p for p in (prior, ledger.prior) if p is not None), default=None),
         runs=len(ledger.trials),
         by_status=by_status,
         findings=ledger.findings,
@@ -407,98 +506,14 @@ def sharpes(
     Each is per bar of ``bar_seconds``: ratios of other bar lengths are scaled by the square root
     of time. Of a question asked more than once the latest answer is taken.
     """
-    latest = _latest_sharpes(read(results).of(experiment), bar_seconds)
+    latest = latest_sharpes(read(results).of(experiment), bar_seconds)
     return np.array(list(latest.values()), dtype=np.float64)
 
 
-def _latest_sharpes(ledger: TrialLedger, bar_seconds: float) -> dict[str, float]:
+def latest_sharpes(ledger: TrialLedger, bar_seconds: float) -> dict[str, float]:
+    """Return the Sharpe ratio per bar of ``bar_seconds`` by question, the latest answer of each."""
     return {
         trial.digest or trial.id: trial.sharpe * math.sqrt(bar_seconds / trial.bar_seconds)
         for trial in ledger.trials
         if trial.sharpe is not None and trial.bar_seconds is not None
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deflated:
-    """The deflated Sharpe ratio and all it rests on.
-
-    Attributes
-    ----------
-    probability
-        Chance that the true ratio exceeds that of the best of ``count.n`` lucky trials; None where
-        it cannot be said, and ``reason`` says why.
-    undeflated
-        The same against 0 (probabilistic Sharpe ratio).
-    lucky
-        The ratio per bar that the best of so many null trials is expected to reach.
-    variance, method
-        Variance of the trials' ratios per bar, and where it comes from.
-    """
-
-    probability: float | None
-    undeflated: float | None
-    lucky: float | None
-    variance: float | None
-    method: str
-    count: TrialCount
-    reason: str | None = None
-
-
-def deflated(
-    results: Path,
-    stats: SharpeStats | None,
-    *,
-    bar_seconds: float,
-    digest: str | None = None,
-    prior: int | None = None,
-    experiment: str | None = None,
-) -> Deflated:
-    """Deflate a Sharpe ratio by the number of trials that this workspace has seen.
-
-    Bailey & López de Prado 2014. The variance of the trials' ratios is that of the finished
-    questions; where the ratios of some trials are not known (failed, declared, damaged), at least
-    the sampling variance of the ratio itself, since unseen trials need not have been alike.
-
-    Parameters
-    ----------
-    stats
-        Of the net returns per bar; None where the ratio is undefined.
-    bar_seconds
-        Length of one bar.
-    digest
-        The question ``stats`` answers, where its run has begun but not ended yet: its ratio then
-        counts as known.
-    prior
-        Declared earlier trials. With a single question on record and None declared nothing is
-        returned: a first result is nearly always not the first try.
-    """
-    ledger = read(results).of(experiment)
-    counted = _count(ledger, prior)
-    undeflated = None if stats is None else probabilistic_sharpe(stats)
-
-    def unknown(reason: str) -> Deflated:
-        return Deflated(
-            probability=None, undeflated=undeflated, lucky=None, variance=None, method="",
-            count=counted, reason=reason,
-        )  # fmt: skip
-
-    if stats is None:
-        return unknown("the Sharpe ratio is undefined")
-    if counted.n <= 1 and prior is None:
-        return unknown(
-            "one trial on record and none declared: say with --prior-trials N how many came "
-            "before (0 if none)"
-        )
-    known = _latest_sharpes(ledger, bar_seconds)
-    if digest is not None:
-        known[digest] = stats.sharpe
-    variance, method = variance_of_trials(np.array(list(known.values())), counted.n, stats)
-    return Deflated(
-        probability=deflated_sharpe(stats, counted.n, variance),
-        undeflated=undeflated,
-        lucky=math.sqrt(variance) * expected_maximum(counted.n),
-        variance=variance,
-        method=method,
-        count=counted,
-    )

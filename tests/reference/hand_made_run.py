@@ -10,9 +10,10 @@ import pandas as pd
 from hand_made_book import HOUR, Book
 
 from perpwalk import metrics, runs, trades
+from perpwalk.audit.document import audit_document
 from perpwalk.audit.evidence import gather_evidence
 from perpwalk.audit.predictions import audit_predictions
-from perpwalk.audit.verdict import audit_document, verdict
+from perpwalk.audit.verdict import verdict
 from perpwalk.config import Config
 from perpwalk.domain import Finding, Fold, Level, Span
 from perpwalk.ledger import Ledger

@@ -10,15 +10,19 @@ import pandas as pd
 import pytest
 from hand_made_book import HOUR, Book
 
+from perpwalk.audit.document import audit_document
 from perpwalk.audit.evidence import Evidence, gather_evidence, naive_rules
-from perpwalk.audit.judge import judge
-from perpwalk.audit.verdict import Word, audit_document, verdict
+from perpwalk.audit.judge import judge, judge_again
+from perpwalk.audit.outside import Outside, search_findings
+from perpwalk.audit.verdict import Word, verdict
 from perpwalk.config import LabelSection
+from perpwalk.deflation import TrialsSoFar
 from perpwalk.domain import BarFrame, Finding, Fold, FundingFrame, Level, Market, Span
 from perpwalk.labels import make_labels
 from perpwalk.ledger import Ledger
 from perpwalk.metrics import metrics_table, scored_rows
 from perpwalk.uncertainty.estimate import Estimate
+from perpwalk.uncertainty.sharpe import SharpeStats
 
 
 def sure(value: float, low: float, high: float) -> Estimate:
@@ -36,7 +40,17 @@ STRONG = Evidence(
     break_even_fee=9e-4,
     fee_paid=5e-4,
     trades=300,
+    sharpe_stats=SharpeStats(sharpe=0.05, skew=0.0, kurtosis=3.0, n=5000),
 )
+
+
+def tried(n: int, prior: int | None = 0) -> TrialsSoFar:
+    return TrialsSoFar(
+        n=n, effective=float(n), questions=1, damaged=0, prior=prior, known=1, variance=None
+    )
+
+
+SEARCHED = Outside(leak_audit="full", trials=tried(1))
 
 
 def finding(code: str, level: Level) -> Finding:
@@ -50,7 +64,7 @@ def words(**options: object) -> tuple[Word, Word, Word]:
 
 def test_everything_in_favour_is_supported() -> None:
     """Full leak audit, deflated Sharpe, intervals above their baselines: supported, exit 0."""
-    found = verdict((), STRONG, leak_audit="full", deflated_sharpe=0.97)
+    found = verdict((), STRONG, outside=SEARCHED)
 
     assert (Word.SUPPORTED,) * 3 == (found.overall, found.predictive, found.economic)
     assert () == found.reasons
@@ -60,10 +74,11 @@ def test_everything_in_favour_is_supported() -> None:
 @pytest.mark.parametrize("depth", ["none", "quick"])
 def test_without_a_full_leak_audit_nothing_is_supported(depth: str) -> None:
     """The verdict is capped at inconclusive and says so."""
-    found = verdict((), STRONG, leak_audit=depth, deflated_sharpe=0.97)
+    found = verdict((), STRONG, outside=replace(SEARCHED, leak_audit=depth))
 
     assert (Word.INCONCLUSIVE,) * 3 == (found.overall, found.predictive, found.economic)
-    assert any("searched for leaks" in reason for reason in found.reasons)
+    told = next(reason for reason in found.reasons if "searched for leaks" in reason)
+    assert "perpwalk audit CONFIG --full" in told
 
 
 def test_any_error_makes_the_run_invalid() -> None:
@@ -82,7 +97,7 @@ def test_any_error_makes_the_run_invalid() -> None:
 )  # fmt: skip
 def test_alarms_make_it_suspect_and_other_warnings_do_not(code: str, word: Word) -> None:
     """Too good to be true and unexplained leak warnings forbid belief, with exit code 4."""
-    found = verdict((finding(code, Level.WARN),), STRONG, leak_audit="full", deflated_sharpe=0.97)
+    found = verdict((finding(code, Level.WARN),), STRONG, outside=SEARCHED)
 
     assert word is found.overall
     assert (4 if word is Word.SUSPECT else 0) == found.exit_code
@@ -90,7 +105,7 @@ def test_alarms_make_it_suspect_and_other_warnings_do_not(code: str, word: Word)
 
 def test_an_alarm_that_is_only_a_note_is_none() -> None:
     """An info of the same code changes nothing."""
-    found = verdict((finding("P011", Level.INFO),), STRONG, leak_audit="full", deflated_sharpe=0.97)
+    found = verdict((finding("P011", Level.INFO),), STRONG, outside=SEARCHED)
 
     assert Word.SUPPORTED is found.overall
 
@@ -114,16 +129,17 @@ def test_a_doubt_of_skill_is_one_of_money_but_not_the_other_way(
     changes: dict[str, object], predictive: Word
 ) -> None:
     """Each doubt alone leaves the economic verdict open; only those of skill the predictive."""
-    found = words(evidence=replace(STRONG, **changes), leak_audit="full", deflated_sharpe=0.97)
+    found = words(evidence=replace(STRONG, **changes), outside=SEARCHED)
 
     assert (Word.INCONCLUSIVE, predictive, Word.INCONCLUSIVE) == found
 
 
 def test_money_needs_the_count_of_trials() -> None:
     """Without deflation for the search, and without beating the best of many, no support."""
-    assert Word.INCONCLUSIVE is words(leak_audit="full")[2]
-    assert Word.INCONCLUSIVE is words(leak_audit="full", deflated_sharpe=0.9)[2]
-    many = {"leak_audit": "full", "deflated_sharpe": 0.97, "variants": 5}
+    assert Word.INCONCLUSIVE is words(outside=Outside(leak_audit="full"))[2]
+    assert Word.INCONCLUSIVE is words(outside=replace(SEARCHED, trials=tried(500)))[2]
+    assert Word.INCONCLUSIVE is words(outside=replace(SEARCHED, trials=tried(1, None)))[2]
+    many = {"outside": SEARCHED, "variants": 5}
     assert Word.INCONCLUSIVE is words(**many)[2]
     assert Word.INCONCLUSIVE is words(**many, spa_p=0.2)[2]
     assert Word.SUPPORTED is words(**many, spa_p=0.01)[2]
@@ -315,3 +331,49 @@ def test_findings_of_earlier_stages_count() -> None:
     assert Word.INVALID is judged(predictions, ledger, market, other_findings=[bad]).verdict.overall
     tainted = replace(market, findings=(finding("D006", Level.ERROR),))
     assert Word.INVALID is judged(predictions, ledger, tainted).verdict.overall
+
+
+# ── what is known from outside the run ───────────────────────────────────────────────────────────
+
+
+def test_a_file_can_be_judged_again_over_what_is_known_now() -> None:
+    """From the file alone: the same outside gives the same file, another one another verdict."""
+    found = judged(*case(), outside=Outside(trials=tried(1, None)))
+    document = json.loads(json.dumps(found.as_dict()))
+
+    assert document == judge_again(document, found.outside)
+    assert found.outside == Outside.of(document)
+    lifted = judge_again(document, SEARCHED)
+    assert not any("searched for leaks" in f["message"] for f in lifted["findings"])
+    assert "full" == lifted["leak_audit"]["tier"]
+    assert document["evidence"]["deflated_sharpe"]["value"] is None
+    assert lifted["evidence"]["deflated_sharpe"]["value"] is not None
+
+
+def test_what_the_search_for_leaks_found_counts_and_can_be_taken_back() -> None:
+    """K002 makes the run invalid; judged again without that search it is as before."""
+    plain = json.loads(json.dumps(judged(*case()).as_dict()))
+    leaky = (finding("K002", Level.ERROR), finding("L012", Level.WARN), finding("K005", Level.INFO))
+    outside = replace(SEARCHED, leak_findings=search_findings(leaky))
+    document = judge_again(plain, outside)
+
+    assert ["leak audit: fold 001"] == [f.where for f in outside.leak_findings]
+    assert "invalid" == document["verdict"]["overall"]
+    assert outside == Outside.of(json.loads(json.dumps(document)))
+    assert plain == judge_again(document, Outside())
+
+
+def test_a_simulated_market_may_earn_what_its_edge_allows() -> None:
+    """A Sharpe ratio of 9 is presumed wrong on a real market, and right where 15 is the best."""
+    predictions, ledger, _ = case(skill=0.0)
+    rich = ledger.equity.assign(equity=1e4 * np.exp(
+        np.cumsum(np.random.default_rng(1).normal(0.002, 0.01, len(ledger.equity)))
+    ))  # fmt: skip
+    paid = replace(ledger, equity=rich)
+    levels = [
+        [f.level for f in gather_evidence(predictions, paid, horizon=1, bar_interval=HOUR,
+                                          known_best=best).findings if f.code == "P011"]
+        for best in (None, {"best_auc": 0.59, "best_accuracy": 0.564094})
+    ]  # fmt: skip
+
+    assert [[Level.ERROR], []] == levels

@@ -600,15 +600,3 @@ def test_mark_bars_on_another_grid_are_refused():
     """
     with pytest.raises(DataError, match="grid"):
         book(bars(FLAT, FLAT, FLAT), {}, None, bars(FLAT, FLAT, FLAT, missing=(1,)))
-
-
-def test_tables_are_made_when_asked_for_and_once() -> None:
-    """The book hands out the same table each time, and the plain book holds equal ones."""
-    market = Market(bars=bars(FLAT, FLAT, FLAT, FLAT), funding=FundingFrame.empty("TESTUSDT"))
-    lazy = recompute(market, target_table(market, {0: 1.0, 2: -1.0}), FREE)
-
-    plain = lazy.plain()
-    for name in ("equity", "fills", "orders", "funding"):
-        assert getattr(lazy, name) is getattr(lazy, name), name
-        pd.testing.assert_frame_equal(getattr(lazy, name), getattr(plain, name))
-    assert plain.initial_cash == lazy.initial_cash

@@ -24,7 +24,7 @@ def ledger() -> Ledger:
     funding = FundingFrame.of(times[[4, 8]], [0.001, 0.001], symbol="X")
     market = Market(bars=bars, funding=funding)
     targets = target_table(market, {0: 5.0, 2: -5.0, 5: 2.0, 7: 3.0})
-    return recompute(market, targets, BrokerSection()).plain()
+    return recompute(market, targets, BrokerSection())
 
 
 def changed(ledger: Ledger, name: str, row: int, column: str, by: float) -> Ledger:

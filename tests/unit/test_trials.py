@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from perpwalk import trials
 from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.trials import LEDGER_FILE
-from perpwalk.uncertainty import sharpe
 
 
 def begun(results: Path, digest: str = "a", experiment: str = "exp") -> trials.Trial:
@@ -197,61 +196,28 @@ def test_sharpe_ratios_are_one_per_question_and_per_bar_of_one_length(tmp_path: 
     np.testing.assert_allclose([0.02, 0.02], trials.sharpes(tmp_path))
 
 
-STATS = sharpe.SharpeStats(sharpe=0.05, skew=-0.5, kurtosis=6.0, n=5000)
-
-
-def test_a_lone_undeclared_trial_is_not_deflated(tmp_path: Path) -> None:
-    """It asks for --prior-trials; declared as the first, it equals the probabilistic ratio."""
-    ran(tmp_path, "a", 0.05)
-    alone = trials.deflated(tmp_path, STATS, bar_seconds=3600)
-    declared = trials.deflated(tmp_path, STATS, bar_seconds=3600, prior=0)
-
-    assert alone.probability is None
-    assert "--prior-trials" in str(alone.reason)
-    assert sharpe.probabilistic_sharpe(STATS) == declared.probability == alone.undeflated
-
-
-def test_more_trials_deflate_more(tmp_path: Path) -> None:
-    """The deflated ratio uses the trials' number and variance, as in the paper."""
-    ratios = [0.05, 0.03, -0.02, 0.01]
-    for number, ratio in enumerate(ratios):
-        ran(tmp_path, str(number), ratio)
-    found = trials.deflated(tmp_path, STATS, bar_seconds=3600)
-    more = trials.deflated(tmp_path, STATS, bar_seconds=3600, prior=200)
-
-    assert sharpe.deflated_sharpe(STATS, 4, float(np.var(ratios, ddof=1))) == found.probability
-    assert more.probability is not None
-    assert more.probability < found.probability < sharpe.probabilistic_sharpe(STATS)
-
-
-def test_unseen_trials_are_not_assumed_alike(tmp_path: Path) -> None:
-    """Where ratios are unknown the variance is at least the sampling variance of the ratio."""
-    ran(tmp_path, "a", 0.05)
-    begun(tmp_path, "b")
-    found = trials.deflated(tmp_path, STATS, bar_seconds=3600)
-
-    assert STATS.mertens_error() ** 2 == found.variance
-    assert "1 of 2 ratios known" in found.method
-
-
-def test_the_ratio_of_the_run_being_judged_counts_as_known(tmp_path: Path) -> None:
-    """A run that has not ended yet takes part with the ratio it is asking about."""
+def test_a_declaration_holds_for_the_workspace_and_is_not_taken_back(tmp_path: Path) -> None:
+    """The largest number anybody declared counts, with or without a run; below 0 is refused."""
     ran(tmp_path, "a", 0.01)
-    with begun(tmp_path, "b") as trial:
-        during = trials.deflated(tmp_path, STATS, bar_seconds=3600, digest="b")
-        trial.finish(verdict="supported", sharpe=STATS.sharpe, bars=5000, bar_seconds=3600.0)
-    after = trials.deflated(tmp_path, STATS, bar_seconds=3600)
+    assert None is trials.count(tmp_path).prior
+    trials.declare(tmp_path, 12)
+    with trials.begin(tmp_path, experiment="exp", variant="base", digest="b", prior=3):
+        pass
 
-    assert after.variance == during.variance == pytest.approx(np.var([0.01, 0.05], ddof=1))
-    assert after.probability == during.probability
+    assert (12, 14) == (trials.count(tmp_path).prior, trials.count(tmp_path).n)
+    assert 20 == trials.count(tmp_path, prior=20).prior
+    with pytest.raises(UsageError, match="0 or more"):
+        trials.declare(tmp_path, -1)
 
 
-def test_an_undefined_ratio_has_no_deflated_one(tmp_path: Path) -> None:
-    """Without variance there is nothing to deflate, and the answer says so."""
-    ran(tmp_path, "a", None)
-    found = trials.deflated(tmp_path, None, bar_seconds=3600, prior=3)
+def test_an_acceptance_is_on_record_and_is_no_trial(tmp_path: Path) -> None:
+    """Its line holds digest and reason, follows the one before it, and counts as nothing."""
+    ran(tmp_path, "a", 0.01)
+    trials.accept(tmp_path, digest="a", acceptance={"reason": "looked into it", "at": "now"})
+    found = trials.read(tmp_path)
 
-    assert (None, "the Sharpe ratio is undefined") == (found.probability, found.reason)
+    assert [("a", "looked into it")] == [(e["digest"], e["reason"]) for e in found.accepted]
+    assert (1, 3, ()) == (len(found.trials), found.lines, found.findings)
 
 
 def test_an_unwritable_place_is_the_users_to_mend(tmp_path: Path) -> None:

@@ -9,17 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from perpwalk.config import BrokerSection
+from perpwalk.costs import share_of_best
 from perpwalk.domain import BarFrame, Finding, Level, to_ns
 from perpwalk.ledger import Ledger
-from perpwalk.trades import FORCED_EXITS, fill_rows
+from perpwalk.trades import FORCED_EXITS, closed_results, fill_rows
 
 WORST_RATE = 0.0001  # 0.01 % a settlement: what an unknown one is assumed to cost at worst
 LISTED = 5
+SCHEDULE_HOLDS = pd.Timedelta(days=365)
+BEST, CONCENTRATED = 5, 0.5
 
 
-def audit_account(ledger: Ledger, bars: BarFrame | None = None) -> tuple[Finding, ...]:
-    """Return what the book gives cause to say: A001 … A008, and A010 where ``bars`` are given."""
-    case = _Case(ledger, bars)
+def audit_account(
+    ledger: Ledger, bars: BarFrame | None = None, broker: BrokerSection | None = None
+) -> tuple[Finding, ...]:
+    """Return what the book gives cause to say.
+
+    A001 … A008 and A012; A009 where the ``broker``'s cost schedule is known, A010 where ``bars``
+    are. A011 is the cross-check of two ledgers and comes from the engine.
+    """
+    case = _Case(ledger, bars, broker)
     return tuple(finding for check in _CHECKS for finding in check(case))
 
 
@@ -27,6 +37,7 @@ def audit_account(ledger: Ledger, bars: BarFrame | None = None) -> tuple[Finding
 class _Case:
     ledger: Ledger
     bars: BarFrame | None
+    broker: BrokerSection | None
 
 
 def _identity(case: _Case) -> Iterator[Finding]:
@@ -172,6 +183,47 @@ def _unknown_funding(case: _Case) -> Iterator[Finding]:
     )
 
 
+def _old_schedule(case: _Case) -> Iterator[Finding]:
+    """A009: fees and margin tiers of long before the tested time, or of nobody knows when."""
+    if case.broker is None or case.ledger.equity.empty:
+        return
+    end = pd.Timestamp(case.ledger.equity["close_time"].iloc[-1])
+    told = case.broker.schedule_date
+    if told is not None and end - pd.Timestamp(told) <= SCHEDULE_HOLDS:
+        return
+    source = case.broker.schedule_source or "a source that is not given"
+    yield Finding(
+        code="A009",
+        level=Level.WARN,
+        where="broker",
+        message="the cost schedule is older than 12 months at the end of the test"
+        if told
+        else "nobody said when the cost schedule was read",
+        observed=f"{'no date' if told is None else told[:10]}, from {source}; "
+        f"the test ends {end:%Y-%m-%d}",
+        expected="fees and margin tiers read at most 12 months before the test ends",
+        why="exchanges change fees and tiers; a thin edge lives or dies by them",
+        advice="look them up, then set broker.schedule_date and broker.schedule_source",
+    )
+
+
+def _concentration(case: _Case) -> Iterator[Finding]:
+    """A012: a profit that five trades made."""
+    _, net = closed_results(case.ledger)
+    share = share_of_best(net, BEST)
+    if share is not None and share > CONCENTRATED and len(net) > BEST:
+        yield Finding(
+            code="A012",
+            level=Level.WARN,
+            where="trades",
+            message=f"the best {BEST} trades earned more than half of the profit",
+            observed=f"{share:.0%} of the net profit of {len(net):,} trades",
+            expected=f"at most {CONCENTRATED:.0%}",
+            why="without these few the result is another one; the next year may not have them",
+            advice="look at these trades, and at the interval of the total return",
+        )
+
+
 def _outside_bar(case: _Case) -> Iterator[Finding]:
     if case.bars is None or case.ledger.fills.empty:
         return
@@ -205,5 +257,7 @@ _CHECKS: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
     _bankrupt,
     _refused,
     _unknown_funding,
+    _old_schedule,
     _outside_bar,
+    _concentration,
 )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from perpwalk.audit.account import audit_account
+from perpwalk.audit.document import REASON, audit_document, evidence_from
 from perpwalk.audit.evidence import Evidence, gather_evidence
 from perpwalk.audit.labels import audit_labels
+from perpwalk.audit.outside import Outside, finding_of, of_search
 from perpwalk.audit.predictions import PredictionContext, audit_predictions
-from perpwalk.audit.verdict import LeakAudit, Verdict, audit_document, verdict
-from perpwalk.config import LabelSection
+from perpwalk.audit.verdict import Verdict, verdict
+from perpwalk.config import BrokerSection, LabelSection
 from perpwalk.domain import UNDEFINED_LABEL, Finding, FloatArray, Fold, LabelFrame, Market
 from perpwalk.ledger import Ledger
 from perpwalk.metrics import MetricsTable
@@ -26,10 +29,11 @@ class Judgement:
     verdict: Verdict
     findings: tuple[Finding, ...]
     evidence: Evidence
+    outside: Outside = field(default_factory=Outside)
 
     def as_dict(self) -> dict[str, object]:
         """Return the contents of ``audit.json``."""
-        return audit_document(self.verdict, self.findings, self.evidence)
+        return audit_document(self.verdict, self.findings, self.evidence, self.outside)
 
 
 def judge(
@@ -44,8 +48,8 @@ def judge(
     other_findings: Sequence[Finding] = (),
     validation_scores: Mapping[int, FloatArray] | None = None,
     constant_by_design: bool = False,
-    leak_audit: LeakAudit = "none",
-    deflated_sharpe: float | None = None,
+    broker: BrokerSection | None = None,
+    outside: Outside | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Judgement:
@@ -62,10 +66,12 @@ def judge(
         Forecasts on each fold's validation rows, for the drift check.
     constant_by_design
         True for the majority baseline.
-    leak_audit, deflated_sharpe
-        What is known of the search for leaks and of the trials so far; see ``verdict``.
+    broker
+        Whose cost schedule is looked at.
+    outside
+        What is known of the search for leaks and of the trials so far.
     """
-    bars = market.bars
+    bars, outside = market.bars, outside or Outside()
     context = PredictionContext(
         horizon=labels.horizon,
         bar_interval=bars.interval,
@@ -89,12 +95,24 @@ def judge(
         *other_findings,
         *audit_labels(labels, bars, section, folds),
         *audit_predictions(predictions, context),
-        *audit_account(ledger, bars),
+        *audit_account(ledger, bars, broker),
         *metrics.reasons,
         *evidence.findings,
+        *outside.leak_findings,
     )
-    judged = verdict(findings, evidence, leak_audit=leak_audit, deflated_sharpe=deflated_sharpe)
-    return Judgement(judged, findings, evidence)
+    return Judgement(verdict(findings, evidence, outside=outside), findings, evidence, outside)
+
+
+def judge_again(audit: Mapping[str, Any], outside: Outside) -> dict[str, object]:
+    """Return an ``audit.json`` with its verdict made again over what is known now.
+
+    Findings and evidence of the run itself stay as they are; what came from ``Outside`` before is
+    replaced. The acceptance of a suspicion is not carried over: it spoke of another verdict.
+    """
+    kept = [e for e in audit["findings"] if e["code"] != REASON and not of_search(e)]
+    findings = (*(finding_of(entry) for entry in kept), *outside.leak_findings)
+    evidence = evidence_from(audit["evidence"])
+    return audit_document(verdict(findings, evidence, outside=outside), findings, evidence, outside)
 
 
 def train_up_rates(labels: LabelFrame, folds: Sequence[Fold]) -> dict[int, float]:

@@ -83,7 +83,10 @@ def _context(data: PageData) -> dict[str, Any]:
         "title": data.title,
         "verdict": data.audit["verdict"],
         "invalid": invalid,
-        "reasons": _reasons(data.audit["verdict"]["overall"], findings),
+        "reasons": [
+            *([] if (word := words.accepted(data.audit["verdict"])) is None else [word]),
+            *_reasons(data.audit["verdict"]["overall"], findings),
+        ],
         "problems": [f for f in findings if f["level"] in ("error", "warn")],
         "notes": [f for f in findings if f["level"] == "info" and f["code"] != "R101"],
         "evidence": _evidence(data.audit.get("evidence", {})),
@@ -91,7 +94,7 @@ def _context(data: PageData) -> dict[str, Any]:
         "charts": _charts(data),
         "periods": _periods(data.metrics),
         "folds": _plain_table(data.folds),
-        "costs": _costs(data.equity, data.trades),
+        "costs": _costs(data.equity, data.trades, data.audit.get("evidence", {})),
         "multiples": _multiples(data.equity),
         "funding": _funding(data.funding),
         "orders": _orders(data.orders),
@@ -136,7 +139,10 @@ def _bounds(row: pd.Series, name: str, digits: int = 3) -> str:
 
 
 def _evidence(evidence: Mapping[str, Row]) -> Cells:
-    scale = {"mean_return": (1e4, "bp a bar")}
+    scale = {
+        "mean_return": (1e4, "bp a bar"), "break_even_fee": (1e4, "bp a side"),
+        "fee_paid": (1e4, "bp a side"),
+    }  # fmt: skip
     rows = []
     for name, item in evidence.items():
         factor, unit = scale.get(name, (1.0, ""))
@@ -255,12 +261,13 @@ def _plain_table(frame: pd.DataFrame, digits: int = 4) -> Cells:
     return Cells(header, rows)
 
 
-def _costs(equity: pd.DataFrame, trades: pd.DataFrame) -> Cells:
+def _costs(equity: pd.DataFrame, trades: pd.DataFrame, evidence: Mapping[str, Row]) -> Cells:
     if equity.empty:
         return Cells((), ())
     total = CostSummary.of(equity)
     paid = total.fees / total.traded_notional if total.traded_notional else None
     best = share_of_best(trades["net_pnl"].to_numpy(dtype=float))
+    needed = evidence.get("break_even_accuracy", {}).get("value")
     rows = (
         ("gross PnL at reference prices", words.money(total.gross)),
         ("fees", words.money(-total.fees)),
@@ -271,6 +278,10 @@ def _costs(equity: pd.DataFrame, trades: pd.DataFrame) -> Cells:
         ("traded notional", words.money(total.traded_notional)),
         ("fee paid per side", words.basis_points(paid)),
         ("break-even fee per side", words.basis_points(total.break_even_fee)),
+        (
+            "break-even accuracy",
+            words.decimal(needed),
+        ),
         ("share of profit from the five best trades", words.percent(best)),
     )
     return Cells(("", "quote currency"), rows)

@@ -71,7 +71,9 @@ def parts(
         return [*shown, Text(note, style="bold red")]
     shown.append(_metrics(metrics[metrics["period_kind"] == "all"], "All test decisions", width))
     if costs is not None:
-        shown.append(Text(words.costs(costs)))
+        shown += [Text(words.costs(costs)), Text(words.cost_levels(costs))]
+        needed = words.break_even(audit.get("evidence", {}))
+        shown += [] if needed is None else [Text(needed)]
     for kind in KINDS:
         rows = metrics[metrics["period_kind"] == kind]
         if len(rows) > 1 or kind == "fold":
@@ -82,13 +84,15 @@ def parts(
 # ── verdict and findings ─────────────────────────────────────────────────────────────────────────
 
 
-def _verdict(verdict: dict[str, str], findings: Findings) -> RenderableType:
+def _verdict(verdict: dict[str, Any], findings: Findings) -> RenderableType:
     overall = verdict["overall"]
     head = Text.assemble(
         (f" {overall.upper()} ", _COLOUR.get(overall, "bold")),
         f"  predictive: {verdict['predictive']}   economic: {verdict['economic']}",
     )
     lines: list[Text] = [head]
+    word = words.accepted(verdict)
+    lines += [] if word is None else [Text(word, style="bold")]
     if overall not in ("invalid", "suspect"):  # their reasons are the findings themselves
         lines += [Text("• " + _reason(f)) for f in findings if f["code"] == "R101"]
     told = [f for f in findings if f["level"] in ("error", "warn")]

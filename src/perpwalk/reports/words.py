@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
-from perpwalk.costs import CostSummary
+from perpwalk.costs import COST_MULTIPLES, CostSummary
 
 UNDEFINED = "—"
 
@@ -68,6 +71,33 @@ def costs(summary: CostSummary) -> str:
         f"{money(summary.net)}; break-even fee {basis_points(summary.break_even_fee)} a side, "
         f"paid {basis_points(summary.fee_paid)}"
     )
+
+
+def cost_levels(summary: CostSummary) -> str:
+    """Return what would be left of the same trades had fees and slippage been 0 to 3 times."""
+    levels = ", ".join(f"{m:.0f}×: {money(summary.net_at(m))}" for m in COST_MULTIPLES)
+    return f"net with fees and slippage at {levels}"
+
+
+def break_even(evidence: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the accuracy that would pay the costs beside the one reached; None if unknown."""
+    needed = evidence.get("break_even_accuracy", {}).get("value")
+    if needed is None:
+        return None
+    reached = evidence["accuracy"]
+    between = interval(reached["lo"], reached["hi"])
+    told = f"{decimal(reached['value'])} [{between}]" if between else decimal(reached["value"])
+    shown = "none at all" if needed > 1 else decimal(needed)
+    return f"break-even accuracy {shown} (all moves equally large), reached {told}"
+
+
+def accepted(verdict: Mapping[str, Any]) -> str | None:
+    """Return who accepted a suspicion, when and why; None where nobody did."""
+    word = verdict.get("accepted")
+    if not word:
+        return None
+    who = f" by {word['by']}" if word.get("by") else ""
+    return f"accepted{who} at {word['at']}: {word['reason']}"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:

@@ -66,9 +66,13 @@ def estimated_vif(values: FloatArray, horizon: int) -> float:
     if variance <= 0:
         return 1.0
     lags = min(max(8 * horizon, 24), len(values) - 1)
-    share = lags / len(values)
-    widening = 1 + 1.515 * share + 0.212 * share**2
+    widening = fixed_b_widening(lags / len(values))
     return max(1.0, long_run_variance(values, lags) / variance * widening**2)
+
+
+def fixed_b_widening(share: float) -> float:
+    """Return by how much a 95 % bound exceeds the normal one with ``share`` lags per row."""
+    return 1 + 1.515 * share + 0.212 * share**2
 
 
 def rows_to_detect_accuracy(edge: float, vif: float = 1.0) -> float:

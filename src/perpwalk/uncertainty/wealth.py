@@ -1,9 +1,10 @@
 """Intervals of what a return series came to: growth, risk, and how deep it might fall.
 
-Growth, volatility and the Sortino ratio are functions of means over bars: their intervals come from
-the stationary bootstrap of those means. The deepest drawdown is not: it belongs to one path, and
-grows with the length of that path even where nothing changes. It gets a *band* instead: where the
-deepest drawdown of another stretch of the same length would lie.
+Growth and the Sortino ratio are functions of means over bars: their intervals come from the
+stationary bootstrap of those means; that of the volatility from the long-run error of squares. The
+deepest drawdown is no such thing: it belongs to one path, and grows with the length of that path
+even where nothing changes. It gets a *band* instead: where the deepest drawdown of another stretch
+of the same length would lie.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from perpwalk.uncertainty.bootstrap import (
     draw,
     stationary_variance_of_mean,
 )
-from perpwalk.uncertainty.estimate import Estimate
+from perpwalk.uncertainty.estimate import Estimate, two_sided_z
+from perpwalk.uncertainty.overlap import fixed_b_widening, long_run_variance
 
 RESAMPLES = 2000
 DRAWDOWN_RESAMPLES = 1000
 SHORT_BLOCK = 10.0
+LAG_SHARE, LEAST_ROWS = 0.1, 20
 BIAS = "grows with the length of the path"
 
 
@@ -62,7 +65,7 @@ def growth(
     if log_growth is None or n < 2:
         why = "fewer than two bars" if n < 2 else "the account lost everything"
         return Growth(total_return=missing(why), volatility=missing(why), sortino=missing(why))
-    targets = [Target.mean("log growth", log_growth), _volatility(returns)]
+    targets = [Target.mean("log growth", log_growth)]
     loses = bool((returns < 0).any())
     if loses:
         targets.append(_sortino(returns))
@@ -71,8 +74,8 @@ def growth(
     )
     return Growth(
         total_return=_mapped(found[0], lambda rate: math.expm1(n * rate)),
-        volatility=_mapped(found[1], lambda value: max(value, 0.0)),
-        sortino=found[2] if loses else missing("no losing bar"),
+        volatility=_volatility(returns, confidence),
+        sortino=found[1] if loses else missing("no losing bar"),
     )
 
 
@@ -81,18 +84,22 @@ def _log(returns: FloatArray) -> FloatArray | None:
     return None if (returns <= -1).any() else np.log1p(returns)
 
 
-def _volatility(returns: FloatArray) -> Target:
-    """Return the standard deviation (ddof 1) as a target."""
-    n, level = len(returns), float(returns.mean())
-    squares = (returns - level) ** 2
-    value = float(returns.std(ddof=1))
+def _volatility(returns: FloatArray, confidence: float) -> Estimate:
+    """Return the standard deviation (ddof 1) with an interval on the scale of its logarithm.
 
-    def statistic(draws: Draws) -> FloatArray:
-        variance = draws.means(squares) - (draws.means(returns) - level) ** 2
-        drawn: FloatArray = np.sqrt(np.maximum(variance, 0.0) * n / (n - 1))
-        return drawn
-
-    return Target("volatility", value, statistic, squares)
+    Squares of returns cluster for long and have fat tails: resampled blocks cover 86 % where 95 %
+    are claimed. The error here is the long-run one of the squares over a tenth of the rows, with
+    the fixed-b factor of ``fixed_b_widening``.
+    """
+    n, value = len(returns), float(returns.std(ddof=1))
+    squares = (returns - returns.mean()) ** 2
+    found = Estimate(value=value, level=confidence, n=n, method="long-run error of the log")
+    if value == 0 or n < LEAST_ROWS:
+        return replace(found, reason="no variance" if value == 0 else "too few bars")
+    lags = max(1, round(LAG_SHARE * n))
+    error = math.sqrt(long_run_variance(squares, lags) / n) / (2 * value**2)
+    half = two_sided_z(confidence) * fixed_b_widening(lags / n) * error
+    return replace(found, low=value * math.exp(-half), high=value * math.exp(half))
 
 
 def _sortino(returns: FloatArray) -> Target:
