@@ -9,7 +9,7 @@ import pytest
 from tiny_replay import account, at, bars, fills, funding, market, run
 
 # ── six bars, one reversal, two settlements ──────────────────────────────────────────────────────
-# Next-open fills, 1 bp slippage, 5 bp taker fee. Derived in exact decimals.
+# Case pnl_identity: next-open fills, 1 bp slippage, 5 bp taker fee. Derived in exact decimals.
 
 OPEN_AND_CLOSE = [
     (40000, 40100), (40100, 40250), (40250, 40180), (40180, 39900), (39900, 39950), (39950, 39700),

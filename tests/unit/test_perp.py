@@ -19,7 +19,13 @@ TIERS = tuple(
 )
 
 
-@pytest.mark.parametrize(("side", "expected"), [(1, 36144.57831325301), (-1, 43824.701195219124)])
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [
+        pytest.param(1, 36144.57831325301, id="liq_long_1"),
+        pytest.param(-1, 43824.701195219124, id="liq_short_1"),
+    ],
+)
 def test_isolated_liquidation_price_of_one_bitcoin_at_ten_times(side: int, expected: float):
     """
     10x at 40,000 in the first tier: Binance's formula gives 36,144.58 long and 43,824.70 short.

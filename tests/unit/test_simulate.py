@@ -44,10 +44,10 @@ def edgeless() -> Market:
     ("rho", "expected_auc", "expected_accuracy"),
     [
         (0.0, 0.5, 0.5),
-        (0.02, 0.5090034632940225, 0.50636662221327),
-        (0.1, 0.5450534136444121, 0.53188428042926),
-        (0.2, 0.590334470601733, 0.564094216848975),
-        (1.0, 1.0, 1.0),
+        pytest.param(0.02, 0.5090034632940225, 0.50636662221327, id="gauss_auc_rho0.02"),
+        pytest.param(0.1, 0.5450534136444121, 0.53188428042926, id="gauss_auc_rho0.1"),
+        pytest.param(0.2, 0.590334470601733, 0.564094216848975, id="gauss_auc_rho0.2"),
+        pytest.param(1.0, 1.0, 1.0, id="gauss_auc_rho1.0"),
     ],
 )
 def test_the_best_reachable_scores_are_the_closed_form(rho, expected_auc, expected_accuracy):
