@@ -6,8 +6,10 @@ fitted fold is kept on disk as soon as it is done, so that an interrupted run go
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from perpwalk import models, preprocess, runs
+from perpwalk import models, preprocess, runs, seal
 from perpwalk.config import Config
 from perpwalk.domain import (
     UNDEFINED_LABEL,
@@ -27,8 +29,9 @@ from perpwalk.domain import (
     IntArray,
     LabelFrame,
 )
+from perpwalk.errors import UsageError
 from perpwalk.labels import purge_bars
-from perpwalk.models.base import EpochReport, FitContext, Sample
+from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample
 from perpwalk.preprocess import Preprocessor
 from perpwalk.signals import FittedFold
 from perpwalk.thresholds import choose_threshold
@@ -113,7 +116,15 @@ class WalkForward:
         opinion = model.predict(past_values, validation.rows).p_up
         threshold = choose_threshold(opinion, validation.label, self._config.strategy.threshold)
         fitted = FittedFold(fold, preprocessor, model, threshold)
-        return FoldResult(fitted, self._forecast(fitted), opinion, model.training)
+        # Only what is kept has files to compare; the leak audit compares in its own way.
+        frozen = None if self._work is None else artifact_hash(model)
+        forecast = self._forecast(fitted)
+        if frozen is not None and artifact_hash(model) != frozen:
+            raise UsageError(
+                f"S004 fold {fold.number}: the model '{self._config.model.kind}' changed itself "
+                "while it forecast the test span; predict must leave what was fitted as it is"
+            )
+        return FoldResult(fitted, forecast, opinion, model.training)
 
     def _context(self, fold: Fold, seed: int) -> FitContext:
         callback, number = self._on_epoch, fold.number
@@ -155,6 +166,14 @@ class WalkForward:
         training = tuple(EpochReport(**report) for report in note["training"])
         opinion = pd.read_parquet(folder / "validation.parquet")["p_up"].to_numpy()
         return FoldResult(fitted, forecast, opinion, training, resumed=True)
+
+
+def artifact_hash(model: FittedModel) -> str:
+    """Return the hash of the files a fitted model would save."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        files = sorted(p for p in Path(folder).rglob("*") if p.is_file())
+        return hashlib.sha256(b"".join(seal.file_hash(p).encode() for p in files)).hexdigest()
 
 
 def _sample(values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:

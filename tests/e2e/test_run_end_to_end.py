@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from engine.experiment import run_experiment
-from perpwalk import config, data, runs
+from perpwalk import config, data, runs, trials
 from perpwalk.config import Config
 from perpwalk.errors import UsageError
+from perpwalk.models.base import Prediction
+from perpwalk.models.baselines import FittedLogistic
 
 CONTRACT_FILES = {
     "manifest.json", "config.yaml", "folds.csv", "training.csv", "predictions.parquet",
@@ -268,3 +270,20 @@ def test_the_planted_edge_is_found_and_no_edge_is_not(tmp_path: Path) -> None:
     assert found[0.0].auc_lo < 0.5 < found[0.0].auc_hi
     assert found[0.3].auc_lo > 0.5
     assert (found[0.3].auc - 0.5) / (best - 0.5) > 0.6
+
+
+def test_a_model_that_changes_itself_while_it_forecasts_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S004: what was fitted is frozen; nothing is left behind but the counted trial."""
+    forecast = FittedLogistic.predict
+
+    def learning(self: FittedLogistic, values: np.ndarray, rows: np.ndarray) -> Prediction:
+        self.intercept += 1e-9
+        return forecast(self, values, rows)
+
+    monkeypatch.setattr(FittedLogistic, "predict", learning)
+
+    with pytest.raises(UsageError, match="S004 fold 0: the model 'logistic' changed itself"):
+        run_experiment(small("logistic"), out=tmp_path)
+    assert ["failed"] == [trial.status for trial in trials.read(tmp_path).trials]
