@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from engine.commands.compare import compare
 from perpwalk.errors import PerpwalkError
 
 if TYPE_CHECKING:
@@ -103,22 +104,26 @@ def run(
     interrupted run goes on where it was when the same command is given again.
     """
     from perpwalk import config as configuration
+    from perpwalk import layers
 
-    resolved = configuration.load(config, overrides or ())
+    layered = layers.read(config, overrides or ())
+    resolved = configuration.of_layers(layered)
     if print_config:
         sys.stdout.write(resolved.to_yaml())
         return
     from engine import audits, standing
     from engine.experiment import run_experiment
     from engine.progress import reporter
+    from engine.variants import variant_of_file
 
     if accept_suspect is not None:
         standing.check_reason(accept_suspect)  # before hours of work, not after
     with reporter(err_console) as tell:
         audits.ensure(out, resolved, audit, tell)
         finished = run_experiment(
-            resolved, out=out, force=force, prior_trials=prior_trials, reporter=tell
-        )
+            resolved, out=out, variant=variant_of_file(layered.files), force=force,
+            prior_trials=prior_trials, reporter=tell, config_files=tuple(map(str, layered.files)),
+        )  # fmt: skip
     finished = _accepted(finished, accept_suspect)
     _show(finished)
     raise typer.Exit(standing.exit_code(finished.audit))
@@ -278,6 +283,8 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make or fill.")]
     out_console.print(f"made {', '.join(map(str, made))}", highlight=False, soft_wrap=True)
     out_console.print(f"next: cd {folder} && perpwalk run configs/demo.yaml", highlight=False)
 
+
+app.command()(compare)
 
 # ── errors and interruptions ─────────────────────────────────────────────────────────────────────
 

@@ -13,15 +13,16 @@ from typing import Any
 
 import engine
 from engine import audits, stages, standing, walkforward
+from engine.making import Making
 from engine.narration import Log, say_what_was_read
 from engine.progress import Reporter, Silent
 from engine.stages import Measured, Prepared, StageClock
 from engine.standing import Standing
 from engine.walkforward import FoldResult
-from perpwalk import data, fold_checks, reports, runs, seal, trades, trials
+from perpwalk import fold_checks, reports, runs, seal, trades, trials
 from perpwalk.audit.judge import Judgement
 from perpwalk.config import Config
-from perpwalk.domain import Fold, Market
+from perpwalk.domain import Market
 from perpwalk.ledger import Ledger
 from perpwalk.reports.daily import account_returns
 from perpwalk.runs import Run, RunFolder
@@ -35,6 +36,8 @@ def run_experiment(
     force: bool = False,
     prior_trials: int | None = None,
     reporter: Reporter | None = None,
+    making: Making | None = None,
+    config_files: Sequence[str] = (),
 ) -> Run:
     """Run one experiment, or return the finished run that already answers the question.
 
@@ -51,25 +54,28 @@ def run_experiment(
         trial ledger and holds for the workspace; it does not change the question.
     reporter
         Told about stages, folds and epochs.
+    making
+        Where the parts come from; ``engine.making.Shared`` where variants have them in common.
+    config_files
+        The files the configuration was read from, kept in the manifest.
 
     Raises
     ------
     UserError
         Configuration, data or output are unusable; nothing half-made is left behind.
     """
-    tell = reporter or Silent()
+    tell, make = reporter or Silent(), making or Making()
     clock = StageClock()
     with clock.stage("load"):
         tell.stage("load")
-        market = data.load_market(config.market, seed=config.seed)
+        market = make.market(config)
     hashes = standing.data_hashes(market.sources)
     digest = config.digest(hashes)
-    final = out / config.name / f"{variant}-{digest[:8]}"
-    if (final / "manifest.json").is_file() and not force:
-        tell.say(f"this question has been answered before; --force makes it again: {final}")
+    answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
+    if answered is not None and not force:
+        tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
         if prior_trials is not None:
             trials.declare(out, prior_trials)
-        answered = runs.load_run(final)
         renewed = standing.renew(out, answered, config, hashes)
         if renewed is not None:
             tell.say("its verdict is made again over the leak audit and the trials known now")
@@ -81,16 +87,14 @@ def run_experiment(
     ) as folder:
         log = Log(tell, folder.partial / "run.log")
         say_what_was_read(market, log)
-        prepared = stages.prepare(config, market, clock=clock, reporter=log)
+        prepared = make.prepare(config, market, clock=clock, reporter=log)
         # From here on something is tried: it counts, whatever becomes of it.
         with trials.begin(
             out, experiment=config.name, variant=variant, digest=digest, prior=prior_trials
         ) as trial:
             if folder.resumed_folds:
                 log.say(f"taking up an interrupted run: {folder.resumed_folds} folds are kept")
-            results = stages.walk_forward(
-                config, prepared, work=folder.work, clock=clock, reporter=log
-            )
+            results = make.fit(config, prepared, folder, clock=clock, reporter=log)
             book = stages.replay_folds(config, prepared, results, clock=clock, reporter=log)
             found = standing.look_outside(
                 out, config, digest=digest, hashes=hashes, equity=book.equity,
@@ -98,7 +102,7 @@ def run_experiment(
             )  # fmt: skip
             judged = _write(
                 config, prepared, results, book, folder, clock, log, digest=digest, code=code,
-                found=found,
+                found=found, make=make, config_files=config_files,
             )  # fmt: skip
             finished = runs.load_run(folder.finish())
             _finish_trial(trial, judged, book, market)
@@ -117,6 +121,8 @@ def _write(
     digest: str,
     code: str,
     found: Standing,
+    make: Making,
+    config_files: Sequence[str],
 ) -> Judgement:
     with clock.stage("judge"):
         tell.stage("judge")
@@ -126,7 +132,8 @@ def _write(
         _write_tables(place, prepared, results, book, measured)
         runs.write_text(place / "config.yaml", config.to_yaml())
         runs.write_json(place / "audit.json", runs.plain(measured.judgement.as_dict()))
-        _place_models(folder, prepared.folds)
+        shutil.rmtree(place / "models", ignore_errors=True)
+        make.place_models(folder, prepared.folds)
     describe = functools.partial(
         runs.manifest,
         digest=digest,
@@ -134,12 +141,17 @@ def _write(
         sources=prepared.market.sources,
         code=code,
         commit=runs.git_commit(Path(engine.__file__).parent),
-        extra={**_facts(prepared), **found.anchors},
+        extra={
+            **_facts(prepared),
+            **found.anchors,
+            "config_files": list(config_files) or None,
+        },
     )
     with clock.stage("report"):
         # The page shows the manifest, so a first one is written before, and the whole one last.
         runs.write_json(place / "manifest.json", describe(status="reporting", stages=clock.stages))
-        _write_reports(config, Run(place), tell)
+        if make.reports:
+            _write_reports(config, Run(place), tell)
     done = describe(status="finished", stages=clock.stages)
     runs.write_json(place / "manifest.json", seal.sealed(done, place))
     return measured.judgement
@@ -202,11 +214,3 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "folds": len(prepared.folds),
         "truth": dict(prepared.market.truth) or None,
     }
-
-
-def _place_models(folder: RunFolder, cut: Sequence[Fold]) -> None:
-    """Move each fold's artifacts from the working folder to ``models/fold-000``."""
-    shutil.rmtree(folder.partial / "models", ignore_errors=True)
-    for fold in cut:
-        target = folder.partial / "models" / f"fold-{fold.number:03d}"
-        shutil.copytree(folder.fold_work(fold.number) / "model", target)

@@ -52,6 +52,35 @@ class Silent:
         """Drop the detail."""
 
 
+class Hushed:
+    """Passes on what takes long (the folds) and only hints at the rest: one run of many."""
+
+    def __init__(self, tell: Reporter) -> None:
+        self._tell = tell
+        self._counts = False
+
+    def say(self, message: str) -> None:
+        """Hint at it."""
+        self._tell.detail(message)
+
+    def stage(self, name: str, steps: int | None = None) -> None:
+        """Begin it where it has steps to count."""
+        self._counts = steps is not None
+        if self._counts:
+            self._tell.stage(name, steps)
+        else:
+            self._tell.detail(name)
+
+    def step(self, detail: str = "") -> None:
+        """Pass it on."""
+        if self._counts:
+            self._tell.step(detail)
+
+    def detail(self, text: str) -> None:
+        """Pass it on."""
+        self._tell.detail(text)
+
+
 class PlainReporter:
     """Plain lines with the time since the start; steps of long stages thinned by time."""
 
@@ -92,7 +121,7 @@ class PlainReporter:
         now = time.monotonic()
         if now - self._shown >= self._every:
             self._shown = now
-            self.say(f"{self._stage}: {text}")
+            self.say(f"{self._stage}: {text}" if self._stage else text)
 
 
 class LiveReporter:

@@ -73,20 +73,27 @@ def prepare(
     config: Config,
     market: Market,
     *,
+    known: Prepared | None = None,
     clock: StageClock | None = None,
     reporter: Reporter | None = None,
 ) -> Prepared:
-    """Load the strategy, compute features and labels, and cut time into folds."""
+    """Load the strategy, compute features and labels, and cut time into folds.
+
+    Features and labels are taken from ``known``, made of the same market, features and label.
+    """
     clock, tell = clock or StageClock(), reporter or Silent()
     # A wrong strategy or model is said before hours of training, not after.
     strategy, params = load_strategy(config.strategy.name, config.strategy.params)
     timesteps = models.build_model(config.model).timesteps
     with clock.stage("features"):
         tell.stage("features")
-        feature_set = features.feature_set(config.features, funding=market.funding_features)
-        frame = feature_set.compute(market.bars, market.funding)
+        if known is None:
+            feature_set = features.feature_set(config.features, funding=market.funding_features)
+            frame = feature_set.compute(market.bars, market.funding)
+        else:
+            feature_set, frame = known.feature_set, known.features
     with clock.stage("labels"):
-        target = labels.make_labels(market.bars, config.label)
+        made = labels.make_labels(market.bars, config.label) if known is None else known.labels
     with clock.stage("folds"):
         purge = labels.purge_bars(config.label, market.bars.interval)
         cut = folds.make_folds(
@@ -94,16 +101,16 @@ def prepare(
             close_time=market.bars.close_time,
             interval=market.bars.interval,
             usable=folds.usable_rows(frame, timesteps),
-            labels=target,
+            labels=made,
             purge=purge,
         )
     tell.say(
         f"{len(frame.names)} features, warm-up {frame.warmup} bars; label: horizon "
-        f"{target.horizon}, {target.ties} ties, {target.across_gap} across gaps"
+        f"{made.horizon}, {made.ties} ties, {made.across_gap} across gaps"
     )
     for line in fold_lines(cut):
         tell.say(line)
-    return Prepared(market, feature_set, frame, target, cut, purge, strategy, params)
+    return Prepared(market, feature_set, frame, made, cut, purge, strategy, params)
 
 
 def walk_forward(

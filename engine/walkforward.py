@@ -11,8 +11,9 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from perpwalk.domain import (
     Fold,
     Forecast,
     IntArray,
+    LabelArray,
     LabelFrame,
 )
 from perpwalk.errors import UsageError
@@ -149,6 +151,35 @@ class WalkForward:
             embedding=prediction.embedding,
         )
 
+    def revive(
+        self, fold: Fold, model: Path, forecast: pd.DataFrame, training: Sequence[EpochReport]
+    ) -> FoldResult:
+        """Return a fold from the artifacts and forecasts that a finished run kept.
+
+        The threshold is the one the configuration chooses on validation, forecast again.
+        """
+        end = int(fold.validation.rows[-1]) + 1
+        preprocessor, fitted = Preprocessor.load(model), models.load_model(model)
+        rows, label = _labelled(fold.validation.rows, self._labels)
+        opinion = fitted.predict(preprocessor.transform(self._features.values[:end]), rows).p_up
+        threshold = choose_threshold(opinion, label, self._config.strategy.threshold)
+        return FoldResult(
+            FittedFold(fold, preprocessor, fitted, threshold),
+            self._of_frame(fold, forecast),
+            opinion,
+            tuple(training),
+            resumed=True,
+        )
+
+    def _of_frame(self, fold: Fold, frame: pd.DataFrame) -> Forecast:
+        return Forecast(
+            fold=fold.number,
+            close_time=self._features.close_time[fold.test.rows],
+            rows=fold.test.rows,
+            p_up=frame["p_up"].to_numpy(),
+            embedding=frame.filter(like="embedding_").to_numpy(),
+        )
+
     def _kept(self, fold: Fold, folder: Path) -> FoldResult:
         note = json.loads((folder / "fold.json").read_text(encoding="utf-8"))
         frame = pd.read_parquet(folder / "forecast.parquet")
@@ -156,16 +187,38 @@ class WalkForward:
         fitted = FittedFold(
             fold, Preprocessor.load(model), models.load_model(model), note["threshold"]
         )
-        forecast = Forecast(
-            fold=fold.number,
-            close_time=self._features.close_time[fold.test.rows],
-            rows=fold.test.rows,
-            p_up=frame["p_up"].to_numpy(),
-            embedding=frame.filter(like="embedding_").to_numpy(),
-        )
         training = tuple(EpochReport(**report) for report in note["training"])
         opinion = pd.read_parquet(folder / "validation.parquet")["p_up"].to_numpy()
-        return FoldResult(fitted, forecast, opinion, training, resumed=True)
+        return FoldResult(fitted, self._of_frame(fold, frame), opinion, training, resumed=True)
+
+
+def with_threshold(
+    results: Sequence[FoldResult], labels: LabelFrame, rule: Literal["validation"] | float
+) -> list[FoldResult]:
+    """Return fitted folds with the threshold that ``rule`` chooses on their validation forecasts.
+
+    Fits and forecasts stay as they are: no threshold enters them.
+    """
+    return [
+        replace(
+            result,
+            fitted=replace(
+                result.fitted,
+                threshold=choose_threshold(
+                    result.validation_p_up,
+                    _labelled(result.fitted.fold.validation.rows, labels)[1],
+                    rule,
+                ),
+            ),
+        )
+        for result in results
+    ]
+
+
+def _labelled(rows: IntArray, labels: LabelFrame) -> tuple[IntArray, LabelArray]:
+    """Return the rows that have a label, and their labels."""
+    kept = rows[labels.label[rows] != UNDEFINED_LABEL]
+    return kept, labels.label[kept]
 
 
 def artifact_hash(model: FittedModel) -> str:
@@ -177,8 +230,7 @@ def artifact_hash(model: FittedModel) -> str:
 
 
 def _sample(values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
-    labelled = rows[labels.label[rows] != UNDEFINED_LABEL]
-    return Sample(values, labelled, labels.label[labelled])
+    return Sample(values, *_labelled(rows, labels))
 
 
 def _keep(result: FoldResult, folder: Path) -> FoldResult:
@@ -230,6 +282,16 @@ def predictions_table(
         part["threshold"] = threshold
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def training_reports(table: pd.DataFrame, fold: int) -> list[EpochReport]:
+    """Return the epochs of one fold from a training table, as they were told."""
+    rows = table[table["fold"] == fold].drop(columns="fold")
+    told: list[dict[str, Any]] = [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in rows.to_dict(orient="records")
+    ]
+    return [EpochReport(**one) for one in told]
 
 
 def training_table(results: Sequence[FoldResult]) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from perpwalk.compare.core import compare_variants
-from perpwalk.compare.data import Bars, Variant
+from perpwalk.compare.core import weigh
+from perpwalk.compare.data import Bars, Variant, common_set
 from perpwalk.metrics import Scored
 
 HOUR = pd.Timedelta(hours=1)
@@ -92,15 +92,11 @@ class Outcome:
 
 
 def outcome(*, resamples: int = 500, seed: int, **made) -> Outcome:
-    """Make variants, compare them, and return what was claimed."""
-    found = compare_variants(variants(seed=seed, **made), resamples=resamples, seed=seed)
-    table = found.variants.set_index("variant")
-
-    def those(column: str) -> frozenset[str]:
-        return frozenset(table.index[table[column].fillna(False).astype(bool)])
-
+    """Make variants, weigh them as a comparison does, and return what was claimed."""
+    given = variants(seed=seed, **made)
+    found = weigh(common_set(given), given, resamples=resamples, seed=seed)
     return Outcome(
-        sharpe=found.value("v00", "sharpe"), earns=those("beats_flat"),
-        forecasts=those("forecasts"), alike=those("with_the_best"), winner=found.winner,
-        pbo=float(found.overfitting["pbo"].iloc[-1]),
+        sharpe=next(row["sharpe"] for row in found.deflated if row["variant"] == "v00"),
+        earns=found.claims.beats_flat, forecasts=frozenset(found.found.forecasts),
+        alike=found.claims.alike, winner=found.claims.winner, pbo=found.pbo[-1].pbo,
     )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from perpwalk.compare.record import TABLES, Comparison, table
 from perpwalk.compare.search import Search, Trials
 from perpwalk.domain import Finding
 from perpwalk.errors import UsageError
+from perpwalk.uncertainty.overfitting import Overfitting
 from perpwalk.uncertainty.sharpe import sharpe_stats
 
 RESAMPLES = 2000
@@ -74,27 +77,24 @@ def compare_variants(
     check_metric(by)
     if len(variants) < 2:
         raise UsageError("a comparison needs at least two variants; give more, or a --grid")
+    _check_names(variants)
     part = [variant for variant in variants if variant.takes_part]
     given: dict[str, Any] = {"name": name, "by": by, "level": level, "files": files}
     if not part:
         return _nothing(variants, given, trials, tuple(findings))
     common = common_set(part)
-    measured = measures.measure(common, level=level, seed=seed, resamples=resamples)
-    counted = trials or _own_trials(common)
-    found = search.search(common, measured, seed=seed, reps=resamples)
-    deflated = search.deflated_rows(common, counted, measured.per_year)
-    pbo, alarm = search.overfitting(common)
-    metrics = table("metrics", list(measures.metric_rows(common, measured)))
-    order = _ordered(common, metrics, by)
+    weighed = weigh(common, part, by=by, level=level, seed=seed, resamples=resamples, trials=trials)
+    order, found, claims = weighed.order, weighed.found, weighed.claims
     periods = table("periods", by_period.period_rows(common, level))
     ranks, stability = by_period.stability_rows(periods, seed=seed)
-    overfit = [{"blocks": o.blocks, "splits": o.splits, "pbo": o.pbo} for o in pbo]
-    claims = words.Claims.of(common, found, deflated, part, by=by, leader=order[0])
+    metrics = table("metrics", list(measures.metric_rows(common, weighed.measured)))
+    overfit = [{"blocks": o.blocks, "splits": o.splits, "pbo": o.pbo} for o in weighed.pbo]
     return Comparison(
         **given,
         verdict=words.verdict(
-            variants, common, metrics, found, claims, deflated,
-            pbo=pbo[-1].pbo if pbo else None, trials=counted, order=order, by=by,
+            variants, common, metrics, found, claims, weighed.deflated,
+            pbo=weighed.pbo[-1].pbo if weighed.pbo else None, trials=weighed.trials, order=order,
+            by=by,
         ),
         winner=claims.winner,
         leader=order[0],
@@ -104,21 +104,68 @@ def compare_variants(
         bars=len(common.bar_time),
         horizon=common.horizon,
         bar_seconds=common.interval.total_seconds(),
-        trials=counted.count,
-        trials_text=counted.text,
+        trials=weighed.trials.count,
+        trials_text=weighed.trials.text,
         variants=table("variants", _variant_rows(variants, common, order, found, claims)),
         metrics=metrics,
-        pairwise=table("pairwise", pairs.pair_rows(common, measured, order)),
+        pairwise=table("pairwise", pairs.pair_rows(common, weighed.measured, order)),
         spa=table("spa", found.spa),
         members=table("members", found.members),
-        deflated=table("deflated", deflated),
+        deflated=table("deflated", weighed.deflated),
         overfitting=table("overfitting", overfit),
         periods=periods,
         ranks=table("ranks", ranks),
         stability=table("stability", stability),
         changes=table("changes", list(_changes(variants))),
         curves=_curves(common, order),
-        findings=(*findings, *measured.findings, *alarm),
+        findings=(*findings, *weighed.measured.findings, *weighed.alarm),
+    )  # fmt: skip
+
+
+def _check_names(variants: Sequence[Variant]) -> None:
+    names = [variant.name for variant in variants]
+    wrong = {name for name in names if names.count(name) > 1 or name in measures.BENCHMARKS}
+    if wrong:
+        raise UsageError(
+            f"variants need names of their own, and not a benchmark's: {', '.join(sorted(wrong))}"
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weighed:
+    """What the claims of a comparison rest on."""
+
+    measured: Measured
+    found: Search
+    deflated: list[dict[str, Any]]
+    pbo: tuple[Overfitting, ...]
+    alarm: tuple[Finding, ...]
+    trials: Trials
+    order: list[str]
+    claims: words.Claims
+
+
+def weigh(
+    common: Common,
+    variants: Sequence[Variant],
+    *,
+    by: str = DEFAULT_BY,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    trials: Trials | None = None,
+) -> Weighed:
+    """Resample, search and deflate, and say what may be claimed of ``variants``."""
+    measured = measures.measure(common, level=level, seed=seed, resamples=resamples)
+    counted = trials or _own_trials(common)
+    found = search.search(common, measured, seed=seed, reps=resamples)
+    deflated = search.deflated_rows(common, counted, measured.per_year)
+    pbo, alarm = search.overfitting(common)
+    order = _ordered(common, measured, by)
+    return Weighed(
+        measured=measured, found=found, deflated=deflated, pbo=pbo, alarm=alarm, trials=counted,
+        order=order,
+        claims=words.Claims.of(common, found, deflated, variants, by=by, leader=order[0]),
     )  # fmt: skip
 
 
@@ -131,15 +178,13 @@ def _own_trials(common: Common) -> Trials:
     )
 
 
-def _ordered(common: Common, metrics: pd.DataFrame, by: str) -> list[str]:
+def _ordered(common: Common, measured: Measured, by: str) -> list[str]:
     """Return the variants best first; those without a value last, as they were given."""
-    rows = metrics[(metrics["metric"] == by) & (metrics["kind"] == "variant")]
-    values = dict(zip(rows["variant"], rows["value"], strict=True))
     sign = -1.0 if BIGGER_IS_BETTER[by] else 1.0
 
     def place(name: str) -> float:
-        value = values.get(name, pd.NA)
-        return np.inf if pd.isna(value) else sign * float(value)
+        value = measures.value_of(common, measured, by, name)
+        return math.inf if value is None else sign * value
 
     return sorted(common.names, key=place)
 
@@ -227,4 +272,4 @@ def _nothing(
     )  # fmt: skip
 
 
-__all__ = ["DEFAULT_BY", "Measured", "check_metric", "compare_variants"]
+__all__ = ["DEFAULT_BY", "Weighed", "check_metric", "compare_variants", "weigh"]

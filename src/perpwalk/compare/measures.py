@@ -22,8 +22,9 @@ from perpwalk.uncertainty import wealth
 from perpwalk.uncertainty.auc import Placements, placements
 from perpwalk.uncertainty.sharpe import sharpe_stats
 
-HOLD, FLAT = "buy and hold", "flat"
-PERSISTENCE, MAJORITY = "persistence", "majority"
+# With a blank in each, so that no variant can be called the same.
+HOLD, FLAT = "buy and hold", "flat account"
+PERSISTENCE, MAJORITY = "last move", "commoner side"
 BENCHMARKS = (HOLD, FLAT, PERSISTENCE, MAJORITY)
 
 # Whether more of it is better.
@@ -178,6 +179,20 @@ def metric_rows(common: Common, measured: Measured) -> Iterator[dict[str, Any]]:
                 yield {"variant": name, "kind": kind, **row}
 
 
+def value_of(common: Common, measured: Measured, metric: str, name: str) -> float | None:
+    """Return one metric of one variant, None where it is undefined."""
+    place = measured.of(metric, name)
+    if place is not None:
+        value = float(place[0].series.value[place[1]])
+        return value * measured.scale(metric) if math.isfinite(value) else None
+    k = common.column(name)
+    rows = _book_rows(common, k) if metric in common.parts else _path_rows(
+        measured, name, common.returns[:, k], banded=False
+    )  # fmt: skip
+    found: float | None = next(row["value"] for row in rows if row["metric"] == metric)
+    return found
+
+
 def _estimated(measured: Measured, metric: str, name: str) -> dict[str, Any]:
     place = measured.of(metric, name)
     if place is None:
@@ -215,18 +230,16 @@ def _method(found: Resampled) -> str:
     return f"joint stationary bootstrap, mean block {found.block:.1f} rows, {count} resamples"
 
 
-def _path_rows(measured: Measured, name: str, returns: FloatArray) -> list[dict[str, Any]]:
-    """Return growth, its annual rate, the deepest drawdown and their ratio."""
+def _path_rows(
+    measured: Measured, name: str, returns: FloatArray, *, banded: bool = True
+) -> list[dict[str, Any]]:
+    """Return growth, its annual rate, the deepest drawdown (``banded``) and their ratio."""
     n, total = len(returns), growth.total_return(returns)
     rate = _grown(measured, name, returns)
     annual = {end: _cagr(rate.get(end), n, measured) for end in ("lo", "hi")}
-    fall = wealth.drawdown_band(returns, confidence=measured.level)
+    drawdown = _band(returns, measured.level) if banded else {}
     depth = growth.max_drawdown(returns)
     yearly = growth.cagr(total, n, measured.per_year)
-    drawdown = {
-        "lo": fall.low, "hi": fall.high, "level": fall.level, "method": fall.method,
-        "block": fall.block, "seed": fall.seed, "reason": fall.reason or "",
-    }  # fmt: skip
     return [
         {"metric": "total_return", "value": total, "n": n, **rate},
         {"metric": "cagr", "value": yearly, "n": n, **rate, **annual},
@@ -234,6 +247,14 @@ def _path_rows(measured: Measured, name: str, returns: FloatArray) -> list[dict[
         {"metric": "calmar", "value": growth.calmar(yearly, depth), "n": n,
          "reason": "growth over the depth of one path: no interval is made"},
     ]  # fmt: skip
+
+
+def _band(returns: FloatArray, level: float) -> dict[str, Any]:
+    fall = wealth.drawdown_band(returns, confidence=level)
+    return {
+        "lo": fall.low, "hi": fall.high, "level": fall.level, "method": fall.method,
+        "block": fall.block, "seed": fall.seed, "reason": fall.reason or "",
+    }  # fmt: skip
 
 
 def _grown(measured: Measured, name: str, returns: FloatArray) -> dict[str, Any]:

@@ -1,0 +1,253 @@
+"""Where the parts of a run come from: made anew, or shared with other variants.
+
+A run is the same run either way. ``Making`` makes everything itself; ``Shared`` hands on what an
+earlier variant made of the same part of the configuration:
+
+========================  ==========================================================
+part                      depends on
+========================  ==========================================================
+market                    market, and the seed where it is simulated
+features, labels          market, features, label
+folds                     those, walk_forward, the model's window
+fits and forecasts        those, model, seed, compute
+threshold                 fits, strategy.threshold
+replay, verdict           everything
+========================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import audits, stages, walkforward
+from engine.progress import Reporter
+from engine.stages import Prepared, StageClock
+from engine.walkforward import FoldResult
+from perpwalk import data, runs, seal
+from perpwalk.config import Config
+from perpwalk.domain import Fold, Market
+from perpwalk.errors import PerpwalkError
+from perpwalk.runs import Run, RunFolder
+
+
+class Making:
+    """Makes each part of a run anew."""
+
+    reports = True
+
+    def market(self, config: Config) -> Market:
+        """Read or simulate the market."""
+        return data.load_market(config.market, seed=config.seed)
+
+    def prepare(
+        self, config: Config, market: Market, *, clock: StageClock, reporter: Reporter
+    ) -> Prepared:
+        """Compute features and labels and cut the folds."""
+        return stages.prepare(config, market, clock=clock, reporter=reporter)
+
+    def fit(
+        self,
+        config: Config,
+        prepared: Prepared,
+        folder: RunFolder,
+        *,
+        clock: StageClock,
+        reporter: Reporter,
+    ) -> list[FoldResult]:
+        """Fit and forecast every fold, taking up those an interrupted run left."""
+        return stages.walk_forward(
+            config, prepared, work=folder.work, clock=clock, reporter=reporter
+        )
+
+    def place_models(self, folder: RunFolder, cut: Sequence[Fold]) -> None:
+        """Put each fold's artifacts into ``models/fold-000``."""
+        for fold in cut:
+            name = f"fold-{fold.number:03d}"
+            runs.clone_tree(
+                folder.fold_work(fold.number) / "model", folder.partial / "models" / name
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Fitted folds in memory, and the run whose folder holds their artifacts."""
+
+    results: list[FoldResult]
+    final: Path
+    work: Path | None = None
+
+    def artifacts(self, number: int) -> Path:
+        """Return where a fold's artifacts lie: with the finished run, or where it was left."""
+        placed = self.final / "models" / f"fold-{number:03d}"
+        if placed.is_dir() or self.work is None:
+            return placed
+        return self.work / f"fold-{number:03d}" / "model"
+
+
+class Shared(Making):
+    """Makes what several variants have in common once.
+
+    Parameters
+    ----------
+    finished
+        Runs to take fits from, where nothing they depend on has changed since.
+    reports
+        Whether each variant gets its own tearsheet and page.
+
+    Notes
+    -----
+    One market, one feature table and one set of fits are kept at a time: ask for variants that
+    share them one after the other (``order``).
+    """
+
+    def __init__(self, finished: Sequence[tuple[Config, Run]] = (), *, reports: bool) -> None:
+        self.reports = reports
+        self._finished = {fit_key(config): (config, run) for config, run in finished}
+        self._market: tuple[str, Market] | None = None
+        self._prepared: tuple[str, Prepared] | None = None
+        self._fits: tuple[str, Fits] | None = None
+
+    def market(self, config: Config) -> Market:
+        """Return the market, read once."""
+        key = market_key(config)
+        if self._market is None or self._market[0] != key:
+            self._market = key, super().market(config)
+        return self._market[1]
+
+    def prepare(
+        self, config: Config, market: Market, *, clock: StageClock, reporter: Reporter
+    ) -> Prepared:
+        """Return features, labels and folds, the first two computed once."""
+        key = input_key(config)
+        known = None
+        if self._prepared is not None and self._prepared[0] == key:
+            known = self._prepared[1]
+        prepared = stages.prepare(config, market, known=known, clock=clock, reporter=reporter)
+        self._prepared = key, prepared
+        return prepared
+
+    def fit(
+        self,
+        config: Config,
+        prepared: Prepared,
+        folder: RunFolder,
+        *,
+        clock: StageClock,
+        reporter: Reporter,
+    ) -> list[FoldResult]:
+        """Return the fits, made once; only the threshold is each variant's own."""
+        key = fit_key(config)
+        fits = self._known(key) or self._revived(config, prepared, reporter)
+        if fits is None:
+            results = super().fit(config, prepared, folder, clock=clock, reporter=reporter)
+            self._fits = key, Fits(results, folder.final, folder.work)
+            return results
+        self._fits = key, fits
+        reporter.say(f"models and forecasts are those of {fits.final}")
+        with clock.stage("train and predict"):
+            return walkforward.with_threshold(
+                fits.results, prepared.labels, config.strategy.threshold
+            )
+
+    def place_models(self, folder: RunFolder, cut: Sequence[Fold]) -> None:
+        """Put the artifacts into the run, from where they were made."""
+        fits = None if self._fits is None else self._fits[1]
+        if fits is None or fits.final == folder.final:
+            super().place_models(folder, cut)
+            return
+        for fold in cut:
+            runs.clone_tree(
+                fits.artifacts(fold.number),
+                folder.partial / "models" / f"fold-{fold.number:03d}",
+            )
+
+    def _known(self, key: str) -> Fits | None:
+        return self._fits[1] if self._fits is not None and self._fits[0] == key else None
+
+    def _revived(self, config: Config, prepared: Prepared, reporter: Reporter) -> Fits | None:
+        """Return the fits of a finished run, None where there is none that can be relied on."""
+        asked, run = self._finished.get(fit_key(config), (None, None))
+        if asked is None or run is None:
+            return None
+        # The run's own code, its strategy's too, as it lies on disk now.
+        if run.manifest.get("code_hash") != audits.code_hash(asked):
+            return None
+        if run.manifest.get("versions") != runs.package_versions():
+            return None
+        if seal.broken(run.manifest, run.path):
+            reporter.say(f"{run.path} is not as it was written: its models are fitted again")
+            return None
+        try:
+            return Fits(_revived(run, config, prepared), run.path)
+        except (PerpwalkError, OSError, ValueError, KeyError) as error:
+            reporter.say(f"the models of {run.path} cannot be taken up ({error}): fitted again")
+            return None
+
+
+def _revived(run: Run, config: Config, prepared: Prepared) -> list[FoldResult]:
+    walk = walkforward.WalkForward(config, prepared.features, prepared.labels)
+    predictions, training = run.predictions, run.training
+    return [
+        walk.revive(
+            fold,
+            run.path / "models" / f"fold-{fold.number:03d}",
+            predictions[predictions["fold"] == fold.number],
+            walkforward.training_reports(training, fold.number),
+        )
+        for fold in prepared.folds
+    ]
+
+
+# ── what a part depends on ───────────────────────────────────────────────────────────────────────
+
+
+def market_key(config: Config) -> str:
+    """Return what names the market: its section, and the seed where that draws it."""
+    section = config.market.model_dump(mode="json")
+    drawn = config.market.ohlcv is None and config.market.simulate.seed is None
+    return _hash(section, config.seed if drawn else None)
+
+
+def input_key(config: Config) -> str:
+    """Return what names features and labels."""
+    return _hash(
+        market_key(config),
+        config.features.model_dump(mode="json"),
+        [_content(file) for file in config.features.modules],
+        config.label.model_dump(mode="json"),
+    )
+
+
+def fit_key(config: Config) -> str:
+    """Return what names fits and forecasts: everything but strategy, broker and report."""
+    return _hash(
+        input_key(config),
+        config.walk_forward.model_dump(mode="json"),
+        config.model.model_dump(mode="json"),
+        config.seed,
+        config.compute.device,
+    )
+
+
+def order(configs: Sequence[Config]) -> list[int]:
+    """Return positions such that configurations with common parts follow each other."""
+    seen: dict[str, int] = {}
+
+    def rank(key: str) -> int:
+        return seen.setdefault(key, len(seen))
+
+    places = [(rank(market_key(c)), rank(input_key(c)), rank(fit_key(c))) for c in configs]
+    return sorted(range(len(configs)), key=lambda k: (places[k], k))
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

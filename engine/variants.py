@@ -1,0 +1,271 @@
+"""Which variants are asked for: configurations, a grid over them, finished runs, mixed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from perpwalk import config as configuration
+from perpwalk import layers, runs
+from perpwalk.config import Config
+from perpwalk.errors import ConfigError, UsageError
+from perpwalk.layers import Layered
+from perpwalk.runs import Run
+
+MAX_VARIANTS = 500
+NAME_LENGTH = 48
+BASE = "base"
+Item = str | Path | Config | Run
+Grid = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One variant that was asked for.
+
+    Attributes
+    ----------
+    name
+        What it is called in the comparison; unique.
+    folder
+        What the folder of its run begins with.
+    config
+        What is asked; of a finished run, what was asked.
+    run
+        The finished run, where one was given.
+    source
+        The file or folder it came from.
+    files
+        Configuration files read, outermost base first.
+    """
+
+    name: str
+    folder: str
+    config: Config
+    run: Run | None = None
+    source: str = ""
+    files: tuple[str, ...] = ()
+
+
+def ask(
+    items: Sequence[Item], *, grid: Grid | None = None, overrides: Sequence[str] = ()
+) -> tuple[Asked, ...]:
+    """Return every variant that ``items`` and ``grid`` come to, in their order.
+
+    Parameters
+    ----------
+    items
+        Paths of configurations, of run folders, or of folders that hold several of either;
+        ``Config`` and ``Run`` objects.
+    grid
+        Dotted key → values: each configuration is taken with every combination.
+    overrides
+        ``a.b=c`` for every configuration.
+
+    Raises
+    ------
+    UserError
+        A path is neither; a key is wrong; there are more than 500 variants.
+    """
+    opened = [one for item in items for one in _open(item, overrides)]
+    configs = [one for one in opened if not isinstance(one, Asked)]
+    if grid and not configs:
+        raise UsageError("--grid needs a configuration to vary: finished runs stay as they are")
+    _refuse_too_many(len(opened) - len(configs), len(configs), grid or {})
+    many = len(configs) > 1
+    asked: list[Asked] = []
+    for one in opened:
+        asked += [one] if isinstance(one, Asked) else _over_grid(one, grid or {}, many)
+    return _named_apart(asked)
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Read ``key=value,value`` texts; values as YAML reads them.
+
+    >>> parse_grid(["strategy.threshold=0.5,0.52", "model.kind=xgb,logistic"])
+    {'strategy.threshold': [0.5, 0.52], 'model.kind': ['xgb', 'logistic']}
+    """
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ConfigError(f"'--grid {text}' is not of the form section.key=value,value")
+        if key in grid:
+            raise ConfigError(f"'--grid {key}' is given twice; list all its values in one")
+        try:
+            found = layers.read_value(f"[{values}]")
+        except yaml.YAMLError as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(f"'--grid {text}': {said}") from error
+        if not found:
+            raise ConfigError(f"'--grid {text}' has no value")
+        grid[key] = list(found)
+    return grid
+
+
+def variant_of_file(files: Sequence[Path]) -> str:
+    """Return what the run of a configuration is called: its file where it extends another."""
+    return clean(files[-1].stem) if len(files) > 1 else BASE
+
+
+def clean(text: str) -> str:
+    """Return ``text`` as a part of a folder's name.
+
+    >>> clean("strategies.lstm_xgb:Long Flat")
+    'strategies.lstm_xgb-Long-Flat'
+    """
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    return kept[:NAME_LENGTH].rstrip("-._") or "variant"
+
+
+# ── opening ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _open(item: Item, overrides: Sequence[str]) -> list[Asked | Layered]:
+    if isinstance(item, Run):
+        return [_finished(item)]
+    if isinstance(item, Config):
+        return [Layered(item.as_dict(), (Path(f"{item.name}.yaml"),))]
+    path = Path(item)
+    if not path.is_dir():
+        return [layers.read(path, overrides)]
+    if (path / "manifest.json").is_file() or path.name.endswith(runs.PARTIAL):
+        return [_finished(runs.load_run(path))]
+    found: list[Asked | Layered] = [
+        *(layers.read(file, overrides) for file in sorted(path.glob("*.yaml"))),
+        *finished_in(path),
+    ]
+    if not found:
+        raise UsageError(f"{path} holds neither a run, nor runs, nor configurations (*.yaml)")
+    return found
+
+
+def finished_in(folder: Path) -> list[Asked]:
+    """Return the finished runs of an experiment's folder; none where there is no such folder."""
+    places = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [_finished(runs.load_run(place)) for place in places if _is_finished(place)]
+
+
+def _is_finished(path: Path) -> bool:
+    if path.name.startswith(".") or not (path / "manifest.json").is_file():
+        return False
+    return bool(Run(path).manifest.get("status") == "finished")
+
+
+def _finished(run: Run) -> Asked:
+    name = run.path.name.rpartition("-")[0] or run.path.name
+    config = configuration.resolve(yaml.safe_load(run.config_text))
+    shown = run.path.parent.name if name == BASE else name
+    return Asked(
+        name=clean(shown), folder=name, config=config, run=run, source=str(run.path)
+    )  # fmt: skip
+
+
+# ── the grid ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refuse_too_many(finished: int, configs: int, grid: Grid) -> None:
+    total = finished + configs * math.prod(len(values) for values in grid.values())
+    if total > MAX_VARIANTS:
+        sizes = " x ".join(f"{len(values)} of {key}" for key, values in grid.items())
+        raise UsageError(
+            f"{total:,} variants ({configs} configurations, {sizes}) are more than "
+            f"{MAX_VARIANTS}: try fewer values; so many trials would prove nothing"
+        )
+
+
+def _over_grid(layered: Layered, grid: Grid, many: bool) -> list[Asked]:
+    file = layered.files[-1]
+    folder = variant_of_file(layered.files)
+    stem = clean(file.stem)
+    asked = []
+    for values in itertools.product(*grid.values()):
+        one = layered
+        for key, value in zip(grid, values, strict=True):
+            one = layers.with_value(one, key, value)
+        point = _point(grid, values)
+        asked.append(
+            Asked(
+                name="_".join([*([stem] if many or not point else []), *point]),
+                folder="_".join([*([folder] if folder != BASE or not point else []), *point]),
+                config=configuration.of_layers(one),
+                source=str(file),
+                files=tuple(map(str, layered.files)),
+            )
+        )
+    return asked
+
+
+def _point(grid: Grid, values: Sequence[Any]) -> list[str]:
+    """Return a short text for each key and value of one combination; words need no key."""
+    short = [key.rpartition(".")[2] for key in grid]
+    if len(set(short)) < len(short):
+        short = [key.replace(".", "-") for key in grid]
+    return [
+        clean(_text(value)) if _all_words(choices) else f"{name}-{clean(_text(value))}"
+        for name, choices, value in zip(short, grid.values(), values, strict=True)
+    ]
+
+
+def _all_words(choices: Sequence[Any]) -> bool:
+    return all(isinstance(choice, str) for choice in choices)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.rpartition(":")[2]  # of module:Name the name tells
+    return json.dumps(value)
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _named_apart(asked: Sequence[Asked]) -> tuple[Asked, ...]:
+    """Make names unique by numbering those that stand twice."""
+    named: dict[str, Asked] = {}
+    for one in asked:
+        short = one.name[: 2 * NAME_LENGTH]
+        numbered = (f"{short}-{n}" for n in itertools.count(2))
+        name = next(text for text in itertools.chain([short], numbered) if text not in named)
+        named[name] = replace(one, name=name, folder=one.folder[:NAME_LENGTH].rstrip("-._"))
+    return tuple(named.values())
+
+
+# ── what varies ──────────────────────────────────────────────────────────────────────────────────
+
+_SILENT = ("compute", "report")
+
+
+def changes(asked: Sequence[Asked]) -> dict[str, dict[str, str]]:
+    """Return, per variant, the keys in which the variants differ, with this one's values."""
+    flat = {one.name: dict(_flat(one.config.as_dict())) for one in asked}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    vary = [
+        key
+        for key in keys
+        if key.partition(".")[0] not in _SILENT
+        and len({values.get(key) for values in flat.values()}) > 1
+    ]
+    return {
+        name: {key: values[key] for key in vary if key in values} for name, values in flat.items()
+    }
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            shown = value if isinstance(value, str) else json.dumps(value)
+            found.append((f"{prefix}{key}", shown))
+    return found
