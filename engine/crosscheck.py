@@ -6,6 +6,8 @@ specification in ``docs/account.md``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from perpwalk.config import BrokerSection
@@ -18,13 +20,13 @@ from perpwalk.reconcile import compare
 TOLERANCE = 1e-9
 
 
-def crosscheck(market: Market, book: Ledger, broker: BrokerSection) -> Finding:
+def crosscheck(markets: Market | Sequence[Market], book: Ledger, broker: BrokerSection) -> Finding:
     """Return A011: that the two ledgers agree and how closely, where they part, or why not judged.
 
     Parameters
     ----------
-    market
-        The contract that was replayed.
+    markets
+        The contract that was replayed, or several in the order in which they were.
     book
         The replay's ledger; its ``targets`` are what is computed again.
     """
@@ -32,9 +34,9 @@ def crosscheck(market: Market, book: Ledger, broker: BrokerSection) -> Finding:
         return _not_judged("the strategy placed other orders than market orders towards a target")
     if broker.cheat_on_open:
         return _not_judged("orders fill at the open they are decided on (broker.cheat_on_open)")
-    rows = replayed_rows(market, book)
+    replayed = [markets] if isinstance(markets, Market) else list(markets)
     try:
-        second = recompute(market, book.targets, broker, start=rows.start, end=rows.stop)
+        second = _second(replayed, book, book.targets, broker)
     except ConfigError as error:
         return _not_judged(str(error))
     worst, finding = compare(book, second, TOLERANCE)
@@ -43,18 +45,32 @@ def crosscheck(market: Market, book: Ledger, broker: BrokerSection) -> Finding:
     return Finding(
         code="A011",
         level=Level.INFO,
-        where=f"{market.symbol}, {len(book.equity):,} bars",
+        where=f"{', '.join(one.symbol for one in replayed)}, {len(book.equity):,} bars",
         message="an independent ledger, computed from the targets alone, agrees",
         observed=f"largest difference {worst:.2g} of equity",
         expected=f"at most {TOLERANCE:g}",
     )
 
 
+def _second(
+    markets: Sequence[Market], book: Ledger, targets: pd.DataFrame, broker: BrokerSection
+) -> Ledger:
+    if len(markets) == 1:
+        rows = replayed_rows(markets[0], book)
+        return recompute(markets[0], targets, broker, start=rows.start, end=rows.stop)
+    from perpwalk.recompute_portfolio import recompute_portfolio
+
+    spans = [replayed_rows(one, book) for one in markets]
+    return recompute_portfolio(markets, targets, broker, spans=spans)
+
+
 def replayed_rows(market: Market, book: Ledger) -> range:
-    """Return which of the market's bars were replayed."""
+    """Return which of the market's bars were replayed: those that close within the book."""
     closes = to_ns(market.bars.close_time)
-    first = int(closes.searchsorted(to_ns(pd.Timestamp(book.equity["close_time"].iloc[0]))))
-    return range(first, first + len(book.equity))
+    begun, ended = (to_ns(book.equity["close_time"].iloc[end]) for end in (0, -1))
+    return range(
+        int(closes.searchsorted(begun, side="left")), int(closes.searchsorted(ended, side="right"))
+    )
 
 
 def _not_judged(why: str) -> Finding:

@@ -137,7 +137,8 @@ class OrderBook(bt.brokers.BackBroker):
             )
             lots = holding.step.total(target, -holding.lots - at_market)
             row = desk.feed.first + desk.bar
-            self.recorder.target(desk.symbol, desk.close_ns, row, holding.step.quantity(target))
+            now = int(self.recorder.clock[self.recorder.row])  # the symbol may have no bar now
+            self.recorder.target(desk.symbol, now, row, holding.step.quantity(target))
             return None if lots == 0 else self._order_at_market(owner, desk, lots)
         finally:
             self._is_aiming = False

@@ -33,16 +33,19 @@ BANKRUPT_SHARE = 1e-9  # equity below this share of the initial cash counts as n
 # The account: one row of numbers, changed in place. First what it owns (QUANTITY is UNITS in base
 # currency, DEAD is 1 once bankrupt),
 CASH, UNITS, QUANTITY, ENTRY, MARGIN, DEAD = range(6)
+# then, where one cash backs several contracts, what the others claim: the sum of their margins,
+# what of it they can give up, what they have been asked to, and (cross) their free equity,
+OTHERS_MARGIN, GIVABLE, OWED, OTHERS_FREE = range(6, 10)
 # then the waiting order: its number (or NO_ORDER), the signed units still to fill, and its record,
-ORDER, LEFT = 6, 7
+ORDER, LEFT = 10, 11
 (
     ORDER_BAR, ORDER_UNITS, ORDER_STATUS, ORDER_WHY, ORDER_FILLED, ORDER_VALUE, ORDER_FEE,
     ORDER_SLIP, ORDER_END,
-) = range(8, 17)  # fmt: skip
+) = range(12, 21)  # fmt: skip
 # then what happened in the current bar: totals, the fill of the order, the forced close.
-BAR_PNL, BAR_FEE, BAR_FUNDING, BAR_SLIP, BAR_COST, BAR_TRADED = range(17, 23)
-FILL_UNITS, FILL_PRICE, FORCED_UNITS, FORCED_PRICE, FORCED_WHY = range(23, 28)
-ACCOUNT_SIZE = 28
+BAR_PNL, BAR_FEE, BAR_FUNDING, BAR_SLIP, BAR_COST, BAR_TRADED = range(21, 27)
+FILL_UNITS, FILL_PRICE, FORCED_UNITS, FORCED_PRICE, FORCED_WHY = range(27, 32)
+ACCOUNT_SIZE = 32
 RECORD, ORDER_COLUMNS = ORDER_BAR, 9  # where an order's record starts, and its length
 
 # Rows of the book of bars, in the order of `ledger.EQUITY_COLUMNS` without the stamp.
@@ -276,9 +279,9 @@ def can_carry(
     opening = quantity_of(units, rules)
     leverage = leverage_at((held + opening) * price, rules, tiers)
     if rules.cross:
-        free = equity_at(reference, account) - held * reference / leverage
+        free = equity_at(reference, account) - held * reference / leverage + account[OTHERS_FREE]
     else:
-        free = account[CASH] - account[MARGIN]
+        free = account[CASH] - account[MARGIN] - account[OTHERS_MARGIN]
     need = opening * price / leverage + opening * price * rules.taker_fee
     return bool(need <= free + ROUNDING * abs(free))
 
@@ -315,14 +318,36 @@ def move_position(units: float, account: FloatArray, rules: Rules) -> None:
     account[QUANTITY] = quantity_of(account[UNITS], rules)
 
 
+@compiled
+def restrain_margins(account: FloatArray) -> None:
+    """Let isolated margins fall to what cash covers: this contract's first, then the others'."""
+    excess = account[MARGIN] + account[OTHERS_MARGIN] - account[CASH]
+    if excess <= 0.0:
+        return
+    if account[UNITS] != 0.0:
+        taken = min(excess, max(account[MARGIN], 0.0))
+        account[MARGIN] -= taken
+        excess -= taken
+    asked = min(excess, account[GIVABLE])
+    account[GIVABLE] -= asked
+    account[OTHERS_MARGIN] -= asked
+    account[OWED] += asked
+    excess -= asked
+    if excess > 0.0 and account[UNITS] != 0.0:
+        account[MARGIN] -= excess  # cash is below zero: an open profit must cover it
+    elif excess > 0.0 and account[OTHERS_MARGIN] != 0.0:
+        account[OTHERS_MARGIN] -= excess
+        account[OWED] += excess
+
+
 @inlined
 def pay(amount: float, account: FloatArray, rules: Rules) -> None:
     """Move cash; isolated margin that cash no longer covers falls with it."""
     account[CASH] += amount
     if account[UNITS] == 0.0:
         account[MARGIN] = 0.0
-    elif not rules.cross:
-        account[MARGIN] = min(account[MARGIN], account[CASH])
+    if not rules.cross and account[MARGIN] + account[OTHERS_MARGIN] > account[CASH]:
+        restrain_margins(account)
 
 
 @compiled

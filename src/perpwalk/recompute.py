@@ -110,8 +110,8 @@ def recompute(
         )
     bars = market.bars.rows(start, last)
     rules = rules_of(broker)
-    stamps = _Stamps(market, bars, start, last)
-    tape = _tape(market, bars, stamps, start, last)
+    stamps = Stamps(market, bars, start, last)
+    tape = tape_of(market, bars, stamps, start, last)
     book = _empty_book(len(bars), len(stamps.times))
     wanted = _wanted(targets, start, last)
     bankrupt = kernel.replay(
@@ -173,7 +173,7 @@ def _slippage_kind(slippage: SlippageSection) -> int:
 # ── in: market and targets as plain arrays ───────────────────────────────────────────────────────
 
 
-class _Stamps:
+class Stamps:
     """The settlements within the replay, rounded to the minute, each with its bar.
 
     ``bar`` counts from the first bar of the replay; ``in_gap`` marks stamps that lie before their
@@ -203,7 +203,7 @@ class _Stamps:
         self.mark_known: BoolArray = known | (market.mark is not None)
 
 
-def _tape(market: Market, bars: BarFrame, stamps: _Stamps, start: int, last: int) -> kernel.Tape:
+def tape_of(market: Market, bars: BarFrame, stamps: Stamps, start: int, last: int) -> kernel.Tape:
     n = len(bars)
     worst = bars
     if market.mark is not None:
@@ -268,7 +268,7 @@ class _Tables:
         bars: BarFrame,
         rules: kernel.Rules,
         book: kernel.Book,
-        stamps: _Stamps,
+        stamps: Stamps,
         start: int,
     ) -> None:
         self.symbol = market.symbol
@@ -297,9 +297,9 @@ class _Tables:
 
     def fills(self) -> pd.DataFrame:
         rows = self.book.fills[:, : self.book.counts[0]]
-        bar, why = _whole(rows[kernel.F_BAR]), _whole(rows[kernel.F_WHY])
+        bar, why = whole(rows[kernel.F_BAR]), whole(rows[kernel.F_WHY])
         columns = {
-            "order_id": _whole(rows[kernel.F_ORDER]),
+            "order_id": whole(rows[kernel.F_ORDER]),
             "symbol": _repeated(self.symbol, len(bar)),
             "time": self._times(bar, at_open=why == kernel.NO_REASON),
             "bar": bar + self.start,
@@ -309,18 +309,18 @@ class _Tables:
             "fee": rows[kernel.F_FEE],
             "slippage": rows[kernel.F_SLIP],
             "liquidity": _repeated("taker", len(bar)),
-            "reason": _named(why, kernel.REASONS),
+            "reason": named(why, kernel.REASONS),
         }
-        return _table(columns, FILL_COLUMNS)
+        return make_table(columns, FILL_COLUMNS)
 
     def orders(self) -> pd.DataFrame:
         rows = self.book.orders[:, : self.book.counts[1]]
         bar, end = (
-            _whole(rows[kernel.ORDER_BAR - kernel.RECORD]),
-            _whole(rows[kernel.ORDER_END - kernel.RECORD]),
+            whole(rows[kernel.ORDER_BAR - kernel.RECORD]),
+            whole(rows[kernel.ORDER_END - kernel.RECORD]),
         )
         status, filled = (
-            _whole(rows[kernel.ORDER_STATUS - kernel.RECORD]),
+            whole(rows[kernel.ORDER_STATUS - kernel.RECORD]),
             rows[kernel.ORDER_FILLED - kernel.RECORD],
         )
         # Fills and rejections happen at an open, cancellations at a close.
@@ -334,8 +334,8 @@ class _Tables:
             "quantity": self._quantity(rows[kernel.ORDER_UNITS - kernel.RECORD]),
             "limit_price": none,
             "stop_price": none,
-            "status": _named(status, kernel.STATUSES),
-            "reason": _named(_whole(rows[kernel.ORDER_WHY - kernel.RECORD]), kernel.REASONS),
+            "status": named(status, kernel.STATUSES),
+            "reason": named(whole(rows[kernel.ORDER_WHY - kernel.RECORD]), kernel.REASONS),
             "filled_quantity": self._quantity(filled),
             "average_price": np.divide(
                 rows[kernel.ORDER_VALUE - kernel.RECORD], filled, out=none.copy(), where=filled != 0
@@ -344,7 +344,7 @@ class _Tables:
             "slippage": rows[kernel.ORDER_SLIP - kernel.RECORD],
             "finished_at": self._times(end, at_open=at_open).where(end >= 0),
         }
-        return _table(columns, ORDER_COLUMNS)
+        return make_table(columns, ORDER_COLUMNS)
 
     def funding(self) -> pd.DataFrame:
         stamps = self.stamps
@@ -358,7 +358,7 @@ class _Tables:
             "payment": self.book.paid[kernel.PAID],
             "assumed": stamps.assumed,
         }
-        return _table(columns, FUNDING_COLUMNS)
+        return make_table(columns, FUNDING_COLUMNS)
 
     def _times(self, bar: IntArray, *, at_open: BoolArray) -> pd.DatetimeIndex:
         """Return each bar's open where ``at_open``, else its close."""
@@ -370,20 +370,20 @@ class _Tables:
         return quantity
 
 
-def _table(columns: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
+def make_table(columns: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
     """Return the columns in the fixed order, without gathering them into blocks: they are ours."""
     return pd.DataFrame({name: columns[name] for name in names}, copy=False)
 
 
-def _whole(column: FloatArray) -> IntArray:
+def whole(column: FloatArray) -> IntArray:
     return column.astype(np.int64)
 
 
 def _repeated(text: str, times: int) -> Any:
     """Return a column of one text; as a category, a long one costs nothing."""
-    return _named(np.zeros(times, dtype=np.int64), (text,))
+    return named(np.zeros(times, dtype=np.int64), (text,))
 
 
-def _named(codes: IntArray, names: Sequence[str]) -> Any:
+def named(codes: IntArray, names: Sequence[str]) -> Any:
     """Return a column of texts from their numbers."""
     return pd.Categorical.from_codes(codes, pd.Index(list(names)))

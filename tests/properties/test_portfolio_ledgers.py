@@ -1,0 +1,65 @@
+"""Several contracts on one cash: Backtrader's broker and the compiled ledger are one account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from account_scenarios import Portfolio, portfolios
+from hypothesis import given, settings
+
+from engine.crosscheck import crosscheck
+from engine.replay import ReplayMarket, replay
+from engine.strategy import SignalStrategy
+from perpwalk.domain import Level
+from perpwalk.ledger import Ledger
+from perpwalk.recompute_portfolio import recompute_portfolio
+from perpwalk.reconcile import compare
+
+FEWER = max(settings.default.max_examples // 2, 50)  # type: ignore[union-attr]
+
+
+class FollowStamps(SignalStrategy):
+    """Orders for each symbol what a table asks for at its own bars' closes."""
+
+    params: tuple[tuple[str, Any], ...] = (("targets", None),)
+
+    def next(self) -> None:
+        """Place what is due for the symbols whose bar has just closed."""
+        for data in self.datas:
+            if len(data) == 0:
+                continue
+            close = data.market.bars.close_time[data.bar + data.first]
+            wanted = self.p.targets.get((close, data.market.symbol))
+            if wanted is not None and close == self._now():
+                self.order_target_size(data, target=wanted)
+
+    def _now(self) -> pd.Timestamp:
+        stamps = [d.market.bars.close_time[d.bar + d.first] for d in self.datas if len(d)]
+        return max(stamps)
+
+    def prenext(self) -> None:
+        """Trade what has bars before the last symbol has begun."""
+        self.next()
+
+
+def by_backtrader(portfolio: Portfolio) -> Ledger:
+    """Replay a portfolio's targets through Backtrader."""
+    markets = [ReplayMarket(market=one) for one in portfolio.markets]
+    return replay(markets, FollowStamps, {"targets": portfolio.targets}, portfolio.broker)
+
+
+@given(portfolios())
+@settings(max_examples=FEWER)
+def test_broker_and_compiled_ledger_agree_on_several_symbols(portfolio: Portfolio) -> None:
+    """Fills, settlements, liquidations and every bar are the same to 1e-9; the book balances."""
+    replayed = by_backtrader(portfolio)
+    assert replayed.targets is not None
+
+    again = recompute_portfolio(portfolio.markets, replayed.targets, portfolio.broker)
+
+    assert compare(replayed, again)[1] is None
+    assert again.check_identity()[1] is None
+    assert replayed.fills["symbol"].tolist() == again.fills["symbol"].tolist()
+    assert replayed.fills["bar"].tolist() == again.fills["bar"].tolist()
+    assert Level.INFO == crosscheck(portfolio.markets, replayed, portfolio.broker).level
