@@ -80,9 +80,8 @@ def look_outside(
         ),
         anchors={
             "trials": {
-                "said": counted.as_text(),
+                "said": so_far.as_text(),
                 "runs": counted.runs,
-                "by_status": dict(counted.by_status),
                 "prior": counted.prior,
                 "ledger_lines": ledger.lines,
                 "ledger_head": ledger.head,
