@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made_book import Book
-from hand_made_run import NASTY, WRONG, replay, write_run
+from hand_made_run import WRONG, replay, write_run
 from rich.console import Console
 
 from perpwalk import reports
 from perpwalk.costs import CostSummary
-from perpwalk.reports import charts, table, words
-from perpwalk.reports.page import render_page
+from perpwalk.reports import table, words
 from perpwalk.runs import Run
-
-FETCH = re.compile(
-    r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|@import|url\((?!#)""", re.IGNORECASE
-)
 
 
 @pytest.fixture(scope="module")
@@ -108,107 +101,7 @@ def test_colours_on_a_terminal(run: Run) -> None:
     assert "\x1b[" in stream.getvalue()
 
 
-# ── the page ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_page_holds_every_section_and_loads_nothing(run: Run) -> None:
-    """One file: verdict, figures, charts, folds, funding, costs, orders, features, training."""
-    page = reports.write_page_of(run).read_text(encoding="utf-8")
-
-    for heading in (
-        "Findings", "How sure", "Equity", "Metrics per period", "Gross to net", "Funding",
-        "Orders", "Folds", "Features kept", "Training", "To repeat it",
-    ):  # fmt: skip
-        assert f"<h2>{heading}</h2>" in page, heading
-    assert 3 == page.count("<svg")
-    assert "break-even fee per side" in page
-    assert overall_text(run) in page
-    assert FETCH.search(page) is None
-    assert "prefers-color-scheme: dark" in page
-    assert 'name="viewport"' in page
-
-
-def test_names_are_escaped(run: Run, invalid: Run) -> None:
-    """A feature, a finding or a manifest called <script> shows as text."""
-    for one in (run, invalid):
-        page = reports.write_page_of(one).read_text(encoding="utf-8")
-        assert NASTY not in page
-        assert "&lt;script&gt;alert(" in page
-        assert "<script" not in page
-
-
-def test_the_page_of_an_invalid_run_leads_with_the_diagnosis(invalid: Run) -> None:
-    """No headline cards; the unjudged figures stand at the end and are called no result."""
-    page = reports.write_page_of(invalid).read_text(encoding="utf-8")
-
-    assert 'class="cards"' not in page
-    assert "its figures are no result" in page
-    assert (
-        page.index("labels disagree")
-        < page.index("Not a result")
-        < page.index("Metrics per period")
-    )
-
-
-def test_the_page_of_a_run_that_never_traded(tmp_path: Path) -> None:
-    """Undefined figures are dashes, empty tables say so, and nothing breaks."""
-    prices = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, 500)))
-    quiet = write_run(tmp_path / "quiet", Book(prices=prices.tolist()).ledger())
-    page = render_page(reports.page_data(quiet))
-
-    assert words.UNDEFINED in page
-    assert "Nothing to show." in page
-    shown = re.findall(r"<t[dh]>([^<]*)</t[dh]>|<b>([^<]*)</b>", page)
-    told = {text.strip().lower() for pair in shown for text in pair}
-    assert set() == told & {"nan", "none", "nat", "inf", "<na>", "-inf"}
-
-
-def test_equal_runs_have_equal_pages(run: Run) -> None:
-    """The page is a function of the run's files."""
-    assert render_page(reports.page_data(run)) == render_page(reports.page_data(run))
-
-
-# ── charts and words ─────────────────────────────────────────────────────────────────────────────
-
-
-def test_thinning_keeps_the_extremes() -> None:
-    """However long the curve, its highest and lowest point are drawn."""
-    values = np.random.default_rng(2).normal(size=50_000)
-    kept = charts._thinned(values)
-
-    assert len(kept) < 2000
-    assert values.max() in values[kept]
-    assert values.min() in values[kept]
-    assert 0 == kept[0]
-    assert len(values) - 1 == kept[-1]
-
-
-def test_a_flat_curve_and_too_short_ones_draw() -> None:
-    """A constant has a scale, one point has no chart, folds without an AUC stay gaps."""
-    stamps = pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC")
-    flat = charts.Line("<x>", "strategy", np.ones(3))
-    chart = charts.line_chart(stamps, [flat], title="A & B")
-
-    assert "polyline" in chart
-    assert "&lt;x&gt;" in chart
-    assert "A &amp; B" in chart
-    assert "" == charts.line_chart(stamps[:1], [flat], title="t")
-    dots = charts.interval_chart(
-        ["0", "1"], [0.55, None], [0.5, None], [0.6, None], title="t", reference=0.5
-    )
-    assert 1 == dots.count("<circle")
-    assert "" == charts.interval_chart(["0"], [None], [None], [None], title="t", reference=0.5)
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 1.0), (-3.7, 12.2), (0.48, 0.61), (1e-9, 3e-9), (-5e5, 2e6)]
-)
-def test_ticks_are_round_and_few(low: float, high: float) -> None:
-    """Between 2 and 11 ticks, all within the range."""
-    found = charts.ticks(low, high)
-
-    assert 2 <= len(found) <= 11
-    assert all(low - 1e-9 * (high - low) <= tick <= high + 1e-9 * (high - low) for tick in found)
+# ── words ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_undefined_values_are_dashes() -> None:

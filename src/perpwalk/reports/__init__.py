@@ -15,7 +15,7 @@ import pandas as pd
 from perpwalk import runs, seal
 from perpwalk.errors import UsageError
 from perpwalk.reports.daily import account_returns
-from perpwalk.reports.page import PageData, write_page
+from perpwalk.reports.pages.run_view import PageData, render_page
 from perpwalk.reports.sheet import Benchmark, Sheet
 from perpwalk.reports.tearsheet import LEAST_DAYS, render_tearsheet
 from perpwalk.runs import PARTIAL, Run
@@ -32,7 +32,9 @@ __all__ = [
 
 def write_page_of(run: Run) -> Path:
     """Write ``report.html`` of a finished run and return its path."""
-    return write_page(page_data(run), run.path / "report.html")
+    path = run.path / "report.html"
+    runs.write_text(path, render_page(page_data(run)))
+    return path
 
 
 def write_tearsheet_of(run: Run, *, against: Run | None = None, path: Path | None = None) -> Path:
@@ -136,6 +138,7 @@ def page_data(run: Run) -> PageData:
         metrics=run.metrics,
         folds=run.folds,
         training=run.training,
+        predictions=run.predictions,
         equity=run.equity,
         trades=run.trades,
         orders=run.orders,
@@ -143,7 +146,22 @@ def page_data(run: Run) -> PageData:
         config_text=run.config_text,
         manifest=run.manifest,
         selected=_selected(run),
+        candidates=run.manifest.get("features"),
+        extras=_extras(run),
     )
+
+
+# What only some runs have: a file in the folder and how the page calls it.
+_EXTRAS = {"seeds.csv": "The same run with other seeds", "placebo.csv": "Placebo: nothing to find"}
+
+
+def _extras(run: Run) -> dict[str, pd.DataFrame]:
+    """Return the optional tables that are there, by title."""
+    return {
+        title: pd.read_csv(run.path / name)
+        for name, title in _EXTRAS.items()
+        if (run.path / name).is_file()
+    }
 
 
 def _selected(run: Run) -> dict[int, list[str]]:

@@ -100,6 +100,17 @@ def accepted(verdict: Mapping[str, Any]) -> str | None:
     return f"accepted{who} at {word['at']}: {word['reason']}"
 
 
+def both(low: float | None, high: float | None) -> tuple[float, float] | None:
+    """Return both ends of an interval, None where either is undefined.
+
+    >>> both(0.1, 0.2), both(None, 0.2)
+    ((0.1, 0.2), None)
+    """
+    if low is None or high is None or not known(low) or not known(high):
+        return None
+    return float(low), float(high)
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     """Return an interval, empty where it is undefined.
 

@@ -1,0 +1,152 @@
+"""The panels on the shared time axis: what is drawn where, as data. The page's script draws it.
+
+A panel holds series of equal length on the page's stamps; the script thins them to what is visible
+and keeps the extremes of every stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perpwalk import returns as growth
+from perpwalk.costs import equity_before
+from perpwalk.domain import FloatArray, IntArray
+from perpwalk.reports.pages.packing import Pack, Packed
+
+MOST_VALUES = 900_000  # of all curves of a comparison: 3.6 MB before compression
+Series = dict[str, Any]
+Panel = dict[str, Any]
+
+
+def series(
+    label: str, colour: str, values: Packed, *, shape: str = "line", on: bool = True
+) -> Series:
+    """Describe one curve: ``shape`` is line, area or step; ``colour`` a name of the style sheet."""
+    return {"label": label, "colour": colour, "values": values, "shape": shape, "on": on}
+
+
+def panel(
+    name: str, title: str, unit: str, lines: Sequence[Series], *, height: int, log: bool = False
+) -> Panel:
+    """Describe one panel; ``log`` offers a logarithmic scale."""
+    return {
+        "id": name, "title": title, "unit": unit, "series": list(lines), "height": height,
+        "log": log,
+    }  # fmt: skip
+
+
+def run_over_time(equity: pd.DataFrame, pack: Pack) -> dict[str, Any] | None:
+    """Return stamps and panels of a run's account; None without two bars."""
+    if len(equity) < 2:
+        return None
+    account = equity["equity"].to_numpy(dtype=float)
+    start = equity_before(equity)
+    panels = [
+        panel(
+            "equity", "Equity", "money",
+            [series("strategy, after all costs", "strategy", pack.numbers(account)),
+             *_holding(equity, start, pack)],
+            height=240, log=bool((account > 0).all()),
+        ),
+        panel(
+            "drawdown", "Drawdown", "percent",
+            [series("fall from the highest point", "bad",
+                    pack.numbers(growth.drawdowns(growth.equity_returns(start, account))),
+                    shape="area")],
+            height=130,
+        ),
+        *_market(equity, pack),
+        panel(
+            "costs", "Cumulative costs (paid is below zero)", "money",
+            [series(name, colour, pack.numbers(values))
+             for name, colour, values in _costs(equity)],
+            height=170,
+        ),
+    ]  # fmt: skip
+    return {"time": pack.stamps(pd.DatetimeIndex(equity["close_time"])), "panels": panels}
+
+
+def _holding(equity: pd.DataFrame, start: float, pack: Pack) -> list[Series]:
+    """Return the curve of holding the contract, where the account has one price."""
+    if "price" not in equity:
+        return []
+    price = equity["price"].to_numpy(dtype=float)
+    return [series("buy and hold, no costs", "hold", pack.numbers(start * price / price[0]))]
+
+
+def _market(equity: pd.DataFrame, pack: Pack) -> list[Panel]:
+    """Return price with trades, and position: of the contract, or the exposure of several."""
+    found = []
+    if "price" in equity:
+        lines = [series("close", "price", pack.numbers(equity["price"]))]
+        found.append(panel("price", "Price and trades", "price", lines, height=240, log=True))
+    for name, unit in (("position", "quantity"), ("exposure", "percent")):
+        if name in equity:
+            lines = [series("net of all contracts" if unit == "percent" else "contracts held",
+                            "position", pack.numbers(equity[name]), shape="step")]  # fmt: skip
+            title = "Exposure, part of equity" if unit == "percent" else "Position, long above zero"
+            found.append(panel("position", title, unit, lines, height=110))
+            break
+    return found
+
+
+def _costs(equity: pd.DataFrame) -> list[tuple[str, str, FloatArray]]:
+    found = []
+    for name, column, colour, sign in (
+        ("fees", "fee", "fee", -1),
+        ("funding", "funding", "funding", 1),
+        ("slippage", "slippage", "slippage", -1),
+        ("liquidation", "liquidation", "bad", -1),
+    ):
+        if column in equity and (column != "liquidation" or equity[column].any()):
+            total = np.cumsum(equity[column].to_numpy(dtype=float))
+            found.append((name, colour, sign * total))
+    return found
+
+
+def thinned_curves(curves: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return curves that fit a page and the bars that one stretch of them stands for.
+
+    Each stretch of bars becomes two rows that hold every curve's lowest and highest value in the
+    order they came in, so that no peak and no fall is lost; 1 where all bars are kept.
+    """
+    names = [name for name in curves.columns if name != "close_time"]
+    stretch = -(-2 * len(curves) * len(names) // MOST_VALUES)
+    if len(curves) * len(names) <= MOST_VALUES:
+        return curves, 1
+    rows = _places(len(curves), stretch)
+    kept = pd.DataFrame(
+        {name: _extremes(curves[name].to_numpy(dtype=float), stretch) for name in names}
+    )
+    kept.insert(0, "close_time", pd.DatetimeIndex(curves["close_time"])[rows])
+    return kept.drop_duplicates("close_time", keep="last"), stretch
+
+
+def _places(count: int, stretch: int) -> IntArray:
+    """Return the bars whose stamps the kept values take: the first, two of each stretch, the last.
+
+    The first and the last bar keep their own values.
+    """
+    starts = np.arange(0, count, stretch)
+    lengths = np.diff(np.append(starts, count))
+    halves = starts + np.maximum(lengths // 2, 1)
+    starts[0], halves[0] = 1, max(halves[0], 2)
+    inner = np.minimum(np.column_stack([starts, halves]).ravel(), count - 1)
+    places: IntArray = np.concatenate([[0], inner, [count - 1]])
+    return places
+
+
+def _extremes(values: FloatArray, stretch: int) -> FloatArray:
+    """Return lowest and highest value of each stretch as they came, between first and last."""
+    short = -len(values) % stretch
+    parts = np.append(values, np.full(short, np.nan)).reshape(-1, stretch)
+    low = np.where(np.isnan(parts), np.inf, parts).argmin(axis=1)
+    high = np.where(np.isnan(parts), -np.inf, parts).argmax(axis=1)
+    both = np.column_stack([np.minimum(low, high), np.maximum(low, high)])
+    inner = np.take_along_axis(parts, both, axis=1).ravel()
+    found: FloatArray = np.concatenate([values[:1], inner, values[-1:]])
+    return found
