@@ -35,7 +35,7 @@ DEEPEST_FIRST: tuple[LeakAudit, ...] = ("full", "quick")
 def code_hash(config: Config) -> str:
     """Return the hash of perpwalk's own code and of every file of the user's that is named."""
     own = [Path(perpwalk.__file__).parent, Path(engine.__file__).parent]
-    named = [config.strategy.name, config.model.kind]
+    named = [config.strategy.name, config.model.kind, config.label.kind]
     places = [name.rpartition(":")[0] for name in named if ":" in name]
     theirs = [Path(file) for file in config.features.modules]
     theirs += [found for place in places if (found := _file_of(place)) is not None]

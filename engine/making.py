@@ -220,6 +220,7 @@ def input_key(config: Config) -> str:
         config.features.model_dump(mode="json"),
         [_content(file) for file in config.features.modules],
         config.label.model_dump(mode="json"),
+        [_content(file) for file in [config.label.kind.rpartition(":")[0]] if file.endswith(".py")],
     )
 
 

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.plugins import load_object
 from perpwalk.config import SlippageSection
 from perpwalk.errors import ConfigError
+from perpwalk.plugins import load_object
 
 MAX_RATE = 0.5
 BPS = 1e-4

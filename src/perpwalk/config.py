@@ -36,6 +36,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Texts = Annotated[tuple[str, ...], pydantic.Strict(False)]  # YAML has lists, not tuples
 
 
@@ -140,8 +141,15 @@ class FeaturesSection(Section):
 
 
 class LabelSection(Section):
-    """What the model predicts: the sign of a forward log return."""
+    """What the model predicts: the sign of a forward log return, or a label of your own.
 
+    ``kind`` is ``sign``, or ``module:name`` or ``path/to/file.py:name`` of a function
+    ``(bars, horizon, **params)`` that returns 1, 0 or NaN per bar (see ``perpwalk.labels``).
+    ``ties`` belongs to ``sign``.
+    """
+
+    kind: str = "sign"
+    params: dict[str, Any] = Field(default_factory=dict)
     horizon: Duration = "1bars"
     price: Literal["close", "next_open"] = "close"
     ties: Literal["drop", "up", "down"] = "drop"
@@ -339,7 +347,7 @@ class Config(Section):
     """One experiment, fully resolved."""
 
     name: Name = "experiment"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    seed: Seed = 7
     market: MarketSection = MarketSection()
     features: FeaturesSection = FeaturesSection()
     label: LabelSection = LabelSection()
@@ -370,12 +378,17 @@ class Config(Section):
         for kind in ("ohlcv", "funding", "mark"):
             question["market"][kind] = data_hashes.get(kind)
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
-        file, _, name = self.strategy.name.rpartition(":")
-        if file.endswith(".py"):
-            question["strategy"]["name"] = f"{_content(file)}:{name}"
+        question["strategy"]["name"] = _named_by_content(self.strategy.name)
+        question["label"]["kind"] = _named_by_content(self.label.kind)
         del question["compute"]["device"], question["compute"]["threads"]
         text = json.dumps(question, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named_by_content(name: str) -> str:
+    """Replace the file in ``path/to/file.py:Name`` by the hash of what it holds."""
+    file, _, attribute = name.rpartition(":")
+    return f"{_content(file)}:{attribute}" if file.endswith(".py") else name
 
 
 def _content(path: str) -> str:
@@ -495,13 +508,17 @@ def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Co
         if (text := getattr(config.market, kind)) is not None
     }
     modules = tuple(absolute(text, "features.modules") for text in config.features.modules)
-    file, _, name = config.strategy.name.rpartition(":")
-    strategy = config.strategy.name
-    if file.endswith(".py"):
-        strategy = f"{absolute(file, 'strategy.name')}:{name}"
+
+    def plugin(name: str, key: str) -> str:
+        file, _, attribute = name.rpartition(":")
+        return f"{absolute(file, key)}:{attribute}" if file.endswith(".py") else name
+
+    strategy = plugin(config.strategy.name, "strategy.name")
+    label = plugin(config.label.kind, "label.kind")
     return config.model_copy(
         update={
             "strategy": config.strategy.model_copy(update={"name": strategy}),
+            "label": config.label.model_copy(update={"kind": label}),
             "market": config.market.model_copy(update=market),
             "features": config.features.model_copy(update={"modules": modules}),
         }

@@ -9,11 +9,20 @@ Two moves are offered for a decision at the close of bar ``t`` and a horizon of 
     ``log(open[t + 1 + h] / open[t + 1])``, what an order decided at ``t`` can earn, since it fills
     at the next open. Known at the open of bar ``t + 1 + h``.
 
+A label of the user's own (``label.kind: path/to/file.py:name``) is a function of the bars and the
+horizon that returns one value per bar: 1, 0, or NaN where there is none. It may use bars up to
+``t + horizon`` for decision ``t`` and is taken to be known then; `perpwalk audit` looks whether
+that is true. Its forward return is the move above.
+
 A label that is not known, tied (by rule) or measured across a gap is ``UNDEFINED_LABEL``: it is
 never fitted on and never scored, and never filled with a class.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +32,18 @@ from perpwalk.domain import (
     UNDEFINED_LABEL,
     BarFrame,
     BoolArray,
+    FloatArray,
     IntArray,
+    LabelArray,
     LabelFrame,
     from_ns,
     frozen_array,
     to_ns,
 )
-from perpwalk.errors import ConfigError
+from perpwalk.errors import ConfigError, UserError
+from perpwalk.plugins import load_object
+
+SIGN = "sign"
 
 _NOT_A_TIME = np.iinfo(np.int64).min
 
@@ -77,7 +91,7 @@ def make_labels(bars: BarFrame, section: LabelSection) -> LabelFrame:
     bars
         n bars.
     section
-        Horizon, price and rule for ties.
+        Kind, horizon, price and rule for ties.
 
     Returns
     -------
@@ -91,7 +105,9 @@ def make_labels(bars: BarFrame, section: LabelSection) -> LabelFrame:
     Raises
     ------
     ConfigError
-        The horizon is no whole number of bars >= 1.
+        The horizon is no whole number of bars >= 1, or the user's own label cannot be loaded.
+    UserError
+        The user's own label fails, or returns something else than 1, 0 or NaN per bar.
 
     Examples
     --------
@@ -106,6 +122,15 @@ def make_labels(bars: BarFrame, section: LabelSection) -> LabelFrame:
     >>> str(labels.known_at[0])
     '2024-01-01 02:00:00+00:00'
     """
+    if section.kind == SIGN and section.params:
+        raise ConfigError(
+            "'sign' takes no params (they are for a label of your own)", key="label.params"
+        )
+    signs = _signs(bars, section)
+    return signs if section.kind == SIGN else _of_the_user(bars, section, signs)
+
+
+def _signs(bars: BarFrame, section: LabelSection) -> LabelFrame:
     horizon = duration_bars(section.horizon, bars.interval, key="label.horizon")
     if section.price == "close":
         prices, known, delay = bars.close, bars.close_time, 0
@@ -129,6 +154,55 @@ def make_labels(bars: BarFrame, section: LabelSection) -> LabelFrame:
         ties=int(tied.sum()),
         across_gap=int((in_data & ~whole).sum()),
     )
+
+
+def _of_the_user(bars: BarFrame, section: LabelSection, signs: LabelFrame) -> LabelFrame:
+    """Put the user's labels in the place of the signs; across gaps there is none either way."""
+    made = _called(section.kind, section.params, bars, signs.horizon)
+    across = np.arange(len(bars)) < len(bars) - signs.horizon
+    across &= np.isnan(signs.forward_return)
+    label = np.where(np.isnan(made) | across, UNDEFINED_LABEL, made)
+    _check_classes(section.kind, label, signs)
+    return replace(signs, label=frozen_array(label, np.int8), ties=0)
+
+
+def _check_classes(kind: str, label: LabelArray, signs: LabelFrame) -> None:
+    """Refuse one class before hours of training: nothing can be learned from it or judged on it."""
+    ups, downs = int((label == 1).sum()), int((label == 0).sum())
+    if min(ups, downs) > 0:
+        return
+    raw_ups, raw_downs = int((signs.label == 1).sum()), int((signs.label == 0).sum())
+    raise UserError(
+        f"L001 the label '{kind}' has one class only: {ups:,} up and {downs:,} down, against raw "
+        f"moves of {raw_ups:,} up and {raw_downs:,} down; the usual cause is a price level in the "
+        "place of a move (a price is always above 0): compare two prices"
+    )
+
+
+def _called(kind: str, params: Mapping[str, Any], bars: BarFrame, horizon: int) -> FloatArray:
+    function = load_object(kind, kind="label", key="label.kind", known=(SIGN,))
+    if not callable(function):
+        raise ConfigError(f"'{kind}' is a {type(function).__name__}, no function", key="label.kind")
+    try:
+        made = np.asarray(function(bars, horizon, **params), dtype=np.float64)
+    except Exception as error:
+        raise UserError(
+            f"the label '{kind}' fails: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+    if made.shape != (len(bars),):
+        raise UserError(
+            f"the label '{kind}' returns shape {made.shape}; expected one value per bar, "
+            f"({len(bars)},)"
+        )
+    strange = ~(np.isnan(made) | (made == 0) | (made == 1))
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise UserError(
+            f"the label '{kind}' returns {made[row]:g} at {bars.close_time[row]} and is neither 1, "
+            f"0 nor NaN on {int(strange.sum()):,} of {len(bars):,} bars; return classes, not moves "
+            "or prices"
+        )
+    return made
 
 
 def _without_gap(

@@ -26,6 +26,7 @@ from perpwalk.domain import (
     Level,
     to_ns,
 )
+from perpwalk.labels import SIGN
 from perpwalk.uncertainty.auc import auc
 from perpwalk.uncertainty.overlap import overlap_vif
 
@@ -34,6 +35,7 @@ LEAST_MINORITY_SHARE = 0.05
 BALANCED = (0.35, 0.65)
 LEVEL_CORRELATION = 0.95
 FEW_ROWS, SOME_ROWS = 100, 400
+UNRELATED, HARDLY_RELATED = 0.2, 0.5  # rank correlation of a custom label with its move
 ALIGNED = 0.95  # agreement above which a shift is the explanation, not the luckiest of several
 
 
@@ -51,6 +53,7 @@ class _Case:
     delay: int
     ties: str
     folds: tuple[Fold, ...]
+    custom: bool = False
 
     @property
     def defined(self) -> BoolArray:
@@ -75,7 +78,10 @@ class _Case:
 def audit_labels(
     labels: LabelFrame, bars: BarFrame, section: LabelSection, folds: Sequence[Fold]
 ) -> tuple[Finding, ...]:
-    """Return what the labels give cause to say: L001 … L006, L008 … L011, L013, L014.
+    """Return what the labels give cause to say: L001 … L011, L013, L014.
+
+    Signs must agree with their moves to the last row. A label of the user's own need not, but must
+    be related to the move that it is traded on (L007), and to no other bar's more (L006).
 
     Parameters
     ----------
@@ -116,6 +122,7 @@ def _case(
         delay=delay,
         ties=section.ties,
         folds=tuple(folds),
+        custom=section.kind != SIGN,
     )
 
 
@@ -244,6 +251,9 @@ def _spearman(a: FloatArray, b: FloatArray) -> float:
 
 
 def _agreement(case: _Case) -> Iterator[Finding]:
+    if case.custom:
+        yield from _relation(case)
+        return
     rows = case.moved
     wrong = rows & ((case.label == 1) != (case.forward > 0))
     if wrong.any():
@@ -259,6 +269,31 @@ def _agreement(case: _Case) -> Iterator[Finding]:
         )
 
 
+def _relation(case: _Case) -> Iterator[Finding]:
+    """L007: how far a label of the user's own goes with the move that is traded on it."""
+    rows = case.moved
+    rank = _spearman(case.label[rows].astype(np.float64), case.forward[rows])
+    level = Level.ERROR if rank < UNRELATED else Level.WARN if rank < HARDLY_RELATED else Level.INFO
+    yield Finding(
+        code="L007",
+        level=level,
+        where="all labels",
+        message="the label is "
+        + {
+            Level.ERROR: "unrelated to the move it is traded on",
+            Level.WARN: "only loosely related to the move it is traded on",
+        }.get(level, "related to the move it is traded on"),
+        observed=f"rank correlation with the forward return {rank:.3f}",
+        expected=f"at least {HARDLY_RELATED}; an error below {UNRELATED}",
+        why="a model that learns it forecasts something else than what earns"
+        if level is not Level.INFO
+        else None,
+        advice="price levels and moves already known are the usual causes"
+        if level is Level.ERROR
+        else None,
+    )
+
+
 def _counts(case: _Case) -> Iterator[Finding]:
     """Hold the number of ups against that of the raw moves; always say the test's counts."""
     for where, chosen in (("all labels", case.defined), ("test", _mask(case, case.test_rows))):
@@ -267,7 +302,7 @@ def _counts(case: _Case) -> Iterator[Finding]:
         tied = int((_span(case, where) & case.whole & (case.forward == 0)).sum())
         called = chosen & case.whole & (case.forward != 0)
         ups, downs = int((case.label[called] == 1).sum()), int((case.label[called] == 0).sum())
-        differs = ups != raw_up
+        differs = ups != raw_up and not case.custom
         if differs or where == "test":
             yield Finding(
                 code="L005",
@@ -309,16 +344,24 @@ def _shift_scan(case: _Case) -> Iterator[Finding]:
     best = max(known, key=lambda k: known[k])
     if best == 0 and known[0] == 1:
         return
+    if case.custom and known[best] - known[0] <= _luck(case):
+        return
     yield Finding(
         code="L006",
         level=Level.ERROR,
         where="all labels",
         message=_shift_words(best, known[best], known[0]),
         observed=f"agreement {known[0]:.4f} at shift 0, best {known[best]:.4f} at shift {best:+d}",
-        expected="exactly 1 at shift 0",
+        expected="the best at shift 0" if case.custom else "exactly 1 at shift 0",
         why="a label that is early leaks the answer; one that is late hides what can be learned",
         advice="count the bars between the decision and the move that its label judges",
     )
+
+
+def _luck(case: _Case) -> float:
+    """Return by how much a shift may agree better by chance: four deviations of a share."""
+    n = max(int(case.moved.sum()), 1)
+    return 4 * math.sqrt(overlap_vif(case.horizon) * 0.25 / n)
 
 
 def _agreement_at(case: _Case, shift: int) -> float | None:
@@ -346,6 +389,9 @@ def _shift_words(best: int, at_best: float, at_zero: float) -> str:
 
 def _undefined_rows(case: _Case) -> Iterator[Finding]:
     tail = int((~case.in_data).sum())
+    if case.custom:
+        yield from _made_up_tail(case, tail)
+        return
     expected = ~case.whole
     if case.ties == "drop":
         expected = expected | (case.whole & (case.forward == 0))
@@ -373,6 +419,23 @@ def _undefined_rows(case: _Case) -> Iterator[Finding]:
     )
 
 
+def _made_up_tail(case: _Case, tail: int) -> Iterator[Finding]:
+    """L008 of a label of the user's own: where it is undefined is its own affair, but the tail."""
+    made_up = int((case.defined & ~case.in_data).sum())
+    yield Finding(
+        code="L008",
+        level=Level.ERROR if made_up else Level.INFO,
+        where="all labels",
+        message=f"{made_up} of the last {tail} rows have a label although their future is not known"
+        if made_up
+        else f"the last {tail} rows have no label yet",
+        observed=f"{int((~case.defined).sum()):,} of {len(case.label):,} rows undefined in all",
+        expected=f"undefined: the last {tail} rows",
+        why="a label without a future is made up" if made_up else None,
+        advice="return NaN there: a comparison with NaN is False, not unknown" if made_up else None,
+    )
+
+
 def _ties(case: _Case) -> Iterator[Finding]:
     rows = int(case.whole.sum())
     tied = int((case.whole & (case.forward == 0)).sum())
@@ -384,7 +447,8 @@ def _ties(case: _Case) -> Iterator[Finding]:
         code="L009",
         level=level,
         where="all labels",
-        message=f"{tied:,} forward returns are exactly 0 (label.ties: {case.ties})",
+        message=f"{tied:,} forward returns are exactly 0"
+        + ("" if case.custom else f" (label.ties: {case.ties})"),
         observed=f"{share:.3%} of {rows:,}",
         expected="at most 1 %",
         why="many ties mean stale or made-up bars" if level is not Level.INFO else None,

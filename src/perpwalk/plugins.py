@@ -1,0 +1,127 @@
+"""Users' objects by name: ``module:Name`` or ``path/to/file.py:Name``, with near-miss hints."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from perpwalk.errors import ConfigError
+
+
+def load_object(
+    name: str,
+    *,
+    kind: str,
+    key: str | None = None,
+    base: type | None = None,
+    known: Sequence[str] = (),
+) -> Any:
+    """Load the class or function that ``name`` points to.
+
+    Parameters
+    ----------
+    name
+        ``package.module:Name``, or ``folder/file.py:Name`` relative to the current directory.
+    kind
+        What is wanted, for messages: ``"strategy"``.
+    key
+        The configuration key that holds ``name``, for messages.
+    base
+        A class that the object must derive from.
+    known
+        Built-in short names, offered where ``name`` looks like a misspelt one.
+
+    Raises
+    ------
+    ConfigError
+        Not of that form, not found (with the nearest name there is), not importable, or not of
+        ``base``.
+    """
+    place, colon, attribute = name.rpartition(":")
+    if not colon or not place or not attribute:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        also = f" or one of {', '.join(known)}" if known else ""
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(
+            f"'{name}' names no {kind}; write module:Name or path/to/file.py:Name{also}{hint}",
+            key=key,
+        )
+    module = _from_file(place, kind, key) if place.endswith(".py") else _module(place, kind, key)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise ConfigError(_no_such_name(module, place, attribute, kind, base), key=key)
+    if base is not None and not (inspect.isclass(found) and issubclass(found, base)):
+        raise ConfigError(
+            f"'{name}' is no {kind}: it must be a class derived from {base.__name__}", key=key
+        )
+    return found
+
+
+def _module(place: str, kind: str, key: str | None) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (place == error.name or place.startswith(f"{error.name}.")):
+            raise _broken(place, error, kind, key) from error
+        raise ConfigError(
+            f"no module '{place}' to load a {kind} from; for a file of your own write "
+            "path/to/file.py:Name",
+            key=key,
+        ) from error
+    except Exception as error:  # a user's module may fail in any way
+        raise _broken(place, error, kind, key) from error
+
+
+def _from_file(place: str, kind: str, key: str | None) -> ModuleType:
+    path = Path(place).expanduser().resolve()
+    if not path.is_file():
+        raise ConfigError(f"no file {path} to load a {kind} from", key=key)
+    # A name of its own: two files called mine.py are two modules.
+    name = f"perpwalk_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} cannot be loaded as Python", key=key)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Backtrader's metaclasses look the module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's module may fail in any way
+        del sys.modules[name]
+        raise _broken(str(path), error, kind, key) from error
+    return module
+
+
+def _broken(place: str, error: Exception, kind: str, key: str | None) -> ConfigError:
+    said = " ".join(str(error).split())
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    return ConfigError(
+        f"the {kind}'s module {place}{line} fails on import: {type(error).__name__}: {said}",
+        key=key,
+    )
+
+
+def _no_such_name(
+    module: ModuleType, place: str, attribute: str, kind: str, base: type | None
+) -> str:
+    own = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and (base is None or issubclass(value, base))
+        and not name.startswith("_")
+    ]
+    near = difflib.get_close_matches(attribute, own, n=1, cutoff=0.6)
+    if near:
+        hint = f"did you mean '{near[0]}'?"
+    else:
+        hint = f"it has {', '.join(sorted(own))}" if own else f"it defines no {kind}"
+    return f"'{place}' has no {kind} '{attribute}'; {hint}"
