@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ import pandas as pd
 
 import engine
 import perpwalk
-from engine import leaks
+from engine import leaks, leaks_account
 from engine.progress import Reporter
 from perpwalk import data, runs, seal
 from perpwalk.audit.leaks.suite import LeakReport
 from perpwalk.audit.outside import LeakAudit, finding_of, search_findings
 from perpwalk.config import BrokerSection, ComputeSection, Config, ReportSection
-from perpwalk.domain import Finding
+from perpwalk.domain import Finding, Market
 from perpwalk.errors import EnvironmentFailedError
 
 FOLDER = "audits"
@@ -53,15 +53,19 @@ def _file_of(place: str) -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin)
 
 
+def hashes_of(markets: Sequence[Market]) -> dict[str, str]:
+    """Return what ``Config.digest`` takes for the data."""
+    return {source.kind: source.sha256 for market in markets for source in market.sources}
+
+
 def pipeline_digest(config: Config, data_hashes: Mapping[str, str]) -> str:
     """Return the hash of what a search for leaks speaks of."""
     plain = BrokerSection()
-    real = config.market.ohlcv is not None
     subject = config.model_copy(
         update={
             "name": "pipeline",
             # A simulated market is drawn from the seed; real data are the same with any.
-            "seed": 0 if real else config.seed,
+            "seed": config.seed if config.is_simulated else 0,
             "broker": plain.model_copy(update={"cheat_on_open": config.broker.cheat_on_open}),
             "report": ReportSection(),
             "compute": ComputeSection(),
@@ -110,9 +114,9 @@ def made(
     results: Path, config: Config, *, full: bool, reporter: Reporter | None = None
 ) -> tuple[LeakReport, Path]:
     """Search the pipeline for leaks, keep what was found and return both."""
-    market = data.load_market(config.market, seed=config.seed)
-    report = leaks.audit(config, full=full, market=market, reporter=reporter)
-    hashes = {source.kind: source.sha256 for source in market.sources}
+    markets = data.load_markets(config)
+    report = leaks_account.audit(config, full=full, markets=markets, reporter=reporter)
+    hashes = hashes_of(markets)
     return report, keep(results, config, report, full=full, data_hashes=hashes)
 
 
@@ -122,8 +126,7 @@ def ensure(
     """Search the pipeline for leaks unless the workspace keeps a search as deep that holds."""
     if tier == "none":
         return
-    market = data.load_market(config.market, seed=config.seed)
-    there = find(results, config, {source.kind: source.sha256 for source in market.sources}).tier
+    there = find(results, config, hashes_of(data.load_markets(config))).tier
     if there not in (tier, "full"):
         made(results, config, full=tier == "full", reporter=reporter)
 

@@ -91,6 +91,7 @@ def compare(
         raise UsageError(
             "one variant is no comparison: give another configuration or run, or a --grid"
         )
+    _refuse_several(asked)
     _check_loadable(asked)
     if prior_trials is not None:
         _declare(out, prior_trials)
@@ -121,6 +122,17 @@ def _declare(out: Path, prior: int) -> None:
     except OSError as error:
         raise UsageError(f"cannot make {out}: {error.strerror or error}") from error
     trials.declare(out, prior)
+
+
+def _refuse_several(asked: Sequence[Asked]) -> None:
+    """Say at once that an account of several contracts is not compared."""
+    several = next((one for one in asked if one.config.markets), None)
+    if several is not None:
+        raise UsageError(
+            f"{several.name} trades {', '.join(several.config.symbols)} in one account; compare "
+            "takes variants of one contract: name one under market, or look at the rows per "
+            "symbol in each run's metrics.csv"
+        )
 
 
 def _check_loadable(asked: Sequence[Asked]) -> None:

@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import engine
-from engine import audits, stages, standing, walkforward
+from engine import audits, stages, standing, tables
 from engine.making import Making
 from engine.narration import Log, say_what_was_read
+from engine.parts import Prepared, Walked
 from engine.progress import Reporter, Silent
-from engine.stages import Measured, Prepared, StageClock
+from engine.stages import Measured, StageClock
 from engine.standing import Standing
-from engine.walkforward import FoldResult
-from perpwalk import fold_checks, reports, runs, seal, trades, trials
+from perpwalk import reports, runs, seal, trades, trials
 from perpwalk.audit.judge import Judgement
 from perpwalk.config import Config
 from perpwalk.domain import Market
 from perpwalk.ledger import Ledger
 from perpwalk.reports.daily import account_returns
 from perpwalk.runs import Run, RunFolder
+
+SEVERAL = "+"  # between the symbols of one account
 
 
 def run_experiment(
@@ -68,8 +70,8 @@ def run_experiment(
     clock = StageClock()
     with clock.stage("load"):
         tell.stage("load")
-        market = make.market(config)
-    hashes = standing.data_hashes(market.sources)
+        markets = make.markets(config)
+    hashes = audits.hashes_of(markets)
     digest = config.digest(hashes)
     answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
     if answered is not None and not force:
@@ -86,33 +88,33 @@ def run_experiment(
         out, experiment=config.name, variant=variant, digest=digest, key=key
     ) as folder:
         log = Log(tell, folder.partial / "run.log")
-        say_what_was_read(market, log)
-        prepared = make.prepare(config, market, clock=clock, reporter=log)
+        for market in markets:
+            say_what_was_read(market, log)
+        prepared = make.prepare(config, markets, clock=clock, reporter=log)
         # From here on something is tried: it counts, whatever becomes of it.
         with trials.begin(
             out, experiment=config.name, variant=variant, digest=digest, prior=prior_trials
         ) as trial:
             if folder.resumed_folds:
                 log.say(f"taking up an interrupted run: {folder.resumed_folds} folds are kept")
-            results = make.fit(config, prepared, folder, clock=clock, reporter=log)
-            book = stages.replay_folds(config, prepared, results, clock=clock, reporter=log)
+            walked = make.fit(config, prepared, folder, clock=clock, reporter=log)
+            book = stages.replay_folds(config, walked, clock=clock, reporter=log)
             found = standing.look_outside(
                 out, config, digest=digest, hashes=hashes, equity=book.equity,
-                bar_seconds=market.bars.interval.total_seconds(),
+                bar_seconds=markets[0].bars.interval.total_seconds(),
             )  # fmt: skip
             judged = _write(
-                config, prepared, results, book, folder, clock, log, digest=digest, code=code,
+                config, walked, book, folder, clock, log, digest=digest, code=code,
                 found=found, make=make, config_files=config_files,
             )  # fmt: skip
             finished = runs.load_run(folder.finish())
-            _finish_trial(trial, judged, book, market)
+            _finish_trial(trial, judged, book, markets[0])
         return finished
 
 
 def _write(
     config: Config,
-    prepared: Prepared,
-    results: Sequence[FoldResult],
+    walked: Sequence[Walked],
     book: Ledger,
     folder: RunFolder,
     clock: StageClock,
@@ -126,19 +128,20 @@ def _write(
 ) -> Judgement:
     with clock.stage("judge"):
         tell.stage("judge")
-        measured = stages.measure(config, prepared, results, book, found.outside)
+        measured = stages.measure(config, walked, book, found.outside)
+    prepared = [one.prepared for one in walked]
     with clock.stage("write"):
         place = folder.partial
-        _write_tables(place, prepared, results, book, measured)
+        _write_tables(place, walked, book, measured)
         runs.write_text(place / "config.yaml", config.to_yaml())
         runs.write_json(place / "audit.json", runs.plain(measured.judgement.as_dict()))
         shutil.rmtree(place / "models", ignore_errors=True)
-        make.place_models(folder, prepared.folds)
+        make.place_models(folder, prepared)
     describe = functools.partial(
         runs.manifest,
         digest=digest,
         seed=config.seed,
-        sources=prepared.market.sources,
+        sources=[source for one in prepared for source in one.market.sources],
         code=code,
         commit=runs.git_commit(Path(engine.__file__).parent),
         extra={
@@ -171,15 +174,12 @@ def _finish_trial(trial: trials.Trial, judged: Judgement, book: Ledger, market: 
 
 def _write_tables(
     place: Path,
-    prepared: Prepared,
-    results: Sequence[FoldResult],
+    walked: Sequence[Walked],
     book: Ledger,
     measured: Measured,
 ) -> None:
-    fold_table = fold_checks.fold_table(prepared.folds)
-    fold_table["threshold"] = [result.fitted.threshold for result in results]
-    runs.write_csv(place / "folds.csv", fold_table)
-    runs.write_csv(place / "training.csv", walkforward.training_table(results))
+    runs.write_csv(place / "folds.csv", tables.folds_of(walked))
+    runs.write_csv(place / "training.csv", tables.training_of(walked))
     runs.write_parquet(
         place / "predictions.parquet", measured.predictions.drop(columns="threshold")
     )
@@ -202,8 +202,25 @@ def _write_reports(config: Config, run: Run, tell: Reporter) -> None:
         reports.write_page_of(run)
 
 
-def _facts(prepared: Prepared) -> dict[str, Any]:
-    """Return what else a reader of the manifest wants to know at a glance."""
+def _facts(prepared: Sequence[Prepared]) -> dict[str, Any]:
+    """Return what else a reader of the manifest wants to know at a glance.
+
+    Of several contracts the table of them, and under the names that one has what they share: the
+    number of folds and the longest warm-up and look-back.
+    """
+    each = [_facts_of_one(one) for one in prepared]
+    if len(each) == 1:
+        return each[0]
+    return {
+        "symbol": SEVERAL.join(one["symbol"] for one in each),
+        "symbols": each,
+        **{name: max(one[name] for one in each) for name in ("bars", "features", "warmup",
+                                                             "lookback", "folds")},
+        "truth": None,
+    }  # fmt: skip
+
+
+def _facts_of_one(prepared: Prepared) -> dict[str, Any]:
     bars, frame = prepared.market.bars, prepared.features
     return {
         "symbol": bars.symbol,

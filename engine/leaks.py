@@ -138,6 +138,11 @@ class ConfiguredPipeline:
         )
 
 
+def with_stand_in(config: Config) -> Config:
+    """Return the configuration with a model that is fitted in no time."""
+    return _with_model(config, kind=STAND_IN, params={})
+
+
 def _with_model(config: Config, **changes: Any) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
@@ -175,14 +180,18 @@ def audit(
     *,
     full: bool = False,
     market: Market | None = None,
+    strategy: bool = True,
     reporter: Reporter | None = None,
 ) -> LeakReport:
-    """Run all leak detectors on what ``config`` names.
+    """Run all leak detectors on the one contract that ``config`` names.
 
     Parameters
     ----------
     market
         What ``config`` names, where it has been read already.
+    strategy
+        Whether to search the strategy too: one that trades several contracts is searched in their
+        account (``engine.leaks_account``).
     full
         Also fit the real model, on one fold with fewer epochs, and draw more surrogate markets.
         Without it, a minute on the demo.
@@ -203,7 +212,9 @@ def audit(
         market = data.load_market(config.market, seed=config.seed)
     subject = _Subject(config, market, tell)
     report = subject.stand_in(FULL if full else QUICK)
-    report = report.with_outcomes(*subject.audits(report), *subject.replays(report))
+    report = report.with_outcomes(
+        *subject.audits(report), *subject.replays(report, strategy=strategy)
+    )
     if full and config.model.kind != STAND_IN:
         report = _joined(report, subject.real_model(report))
     return report
@@ -218,7 +229,7 @@ class _Subject:
     tell: Reporter
 
     def stand_in(self, plan: Plan) -> LeakReport:
-        config = _with_model(self.config, kind=STAND_IN, params={})
+        config = with_stand_in(self.config)
         box = ConfiguredPipeline(config, self.market)
         self.tell.stage(f"leak detectors, {STAND_IN} stand-in", 9)
         return run_suite(box, self.market, self.config.seed, plan, self.tell.step)
@@ -237,16 +248,18 @@ class _Subject:
             for name, found in named.items()
         ]
 
-    def replays(self, report: LeakReport) -> list[Outcome]:
+    def replays(self, report: LeakReport, *, strategy: bool) -> list[Outcome]:
         """Audit what needs signals: online against batched, and the strategy."""
-        config = _with_model(self.config, kind=STAND_IN, params={})
+        config = with_stand_in(self.config)
         box = ConfiguredPipeline(config, self.market)
         control = report.control
         chosen = [control.folds[0].fold, control.folds[-1].fold][: len(control.folds)]
-        self.tell.stage("signals and strategy", 2)
+        self.tell.stage("signals and strategy" if strategy else "signals", 1 + strategy)
         results = box.fit(control.features, control.labels, chosen, self.config.seed)
         outcomes = [_online(box, self.market, results)]
         self.tell.step("online signals")
+        if not strategy:
+            return outcomes
         outcomes.append(_strategy(self.config, self.market, results[0]))
         self.tell.step("strategy")
         return outcomes
@@ -388,13 +401,14 @@ def _strategy(config: Config, market: Market, result: FoldResult) -> Outcome:
     try:
         outcome = audit_strategy(box, market, config.seed)
     except LookAheadError as error:
-        outcome = _refused(error)
+        outcome = refused(error)
     if not config.broker.cheat_on_open:
         return outcome
-    return replace(outcome, findings=(*outcome.findings, _CHEATS))
+    return replace(outcome, findings=(*outcome.findings, CHEATS))
 
 
-def _refused(error: LookAheadError) -> Outcome:
+def refused(error: LookAheadError) -> Outcome:
+    """Return what is said of a strategy that the replay itself stopped."""
     finding = Finding(
         code="K008",
         level=Level.ERROR,
@@ -410,7 +424,7 @@ def _refused(error: LookAheadError) -> Outcome:
     )
 
 
-_CHEATS = Finding(
+CHEATS = Finding(
     code="K008",
     level=Level.ERROR,
     where="broker.cheat_on_open",

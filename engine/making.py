@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from engine import audits, stages, walkforward
+from engine.parts import Prepared, Walked
 from engine.progress import Reporter
-from engine.stages import Prepared, StageClock
-from engine.walkforward import FoldResult
+from engine.stages import StageClock
 from perpwalk import data, runs, seal
 from perpwalk.config import Config
-from perpwalk.domain import Fold, Market
+from perpwalk.domain import Market
 from perpwalk.errors import PerpwalkError
+from perpwalk.metrics import of_symbol
 from perpwalk.runs import Run, RunFolder
 
 
@@ -40,53 +41,49 @@ class Making:
 
     reports = True
 
-    def market(self, config: Config) -> Market:
-        """Read or simulate the market."""
-        return data.load_market(config.market, seed=config.seed)
+    def markets(self, config: Config) -> tuple[Market, ...]:
+        """Read or simulate the contracts of the account."""
+        return data.load_markets(config)
 
     def prepare(
-        self, config: Config, market: Market, *, clock: StageClock, reporter: Reporter
-    ) -> Prepared:
+        self, config: Config, markets: Sequence[Market], *, clock: StageClock, reporter: Reporter
+    ) -> tuple[Prepared, ...]:
         """Compute features and labels and cut the folds."""
-        return stages.prepare(config, market, clock=clock, reporter=reporter)
+        return stages.prepare(config, markets, clock=clock, reporter=reporter)
 
     def fit(
         self,
         config: Config,
-        prepared: Prepared,
+        prepared: Sequence[Prepared],
         folder: RunFolder,
         *,
         clock: StageClock,
         reporter: Reporter,
-    ) -> list[FoldResult]:
+    ) -> tuple[Walked, ...]:
         """Fit and forecast every fold, taking up those an interrupted run left."""
-        return stages.walk_forward(
-            config, prepared, work=folder.work, clock=clock, reporter=reporter
-        )
+        del config  # each contract brings its own
+        return stages.walk_forward(prepared, work=folder.work, clock=clock, reporter=reporter)
 
-    def place_models(self, folder: RunFolder, cut: Sequence[Fold]) -> None:
-        """Put each fold's artifacts into ``models/fold-000``."""
-        for fold in cut:
-            name = f"fold-{fold.number:03d}"
-            runs.clone_tree(
-                folder.fold_work(fold.number) / "model", folder.partial / "models" / name
-            )
+    def place_models(self, folder: RunFolder, prepared: Sequence[Prepared]) -> None:
+        """Put each fold's artifacts into ``models/fold-000``, or ``models/ETHUSDT/fold-000``."""
+        for name in fold_names(prepared):
+            runs.clone_tree(folder.work / name / "model", folder.partial / "models" / name)
 
 
 @dataclass(frozen=True, eq=False)
 class Fits:
     """Fitted folds in memory, and the run whose folder holds their artifacts."""
 
-    results: list[FoldResult]
+    walked: tuple[Walked, ...]
     final: Path
     work: Path | None = None
 
-    def artifacts(self, number: int) -> Path:
+    def artifacts(self, name: str) -> Path:
         """Return where a fold's artifacts lie: with the finished run, or where it was left."""
-        placed = self.final / "models" / f"fold-{number:03d}"
+        placed = self.final / "models" / name
         if placed.is_dir() or self.work is None:
             return placed
-        return self.work / f"fold-{number:03d}" / "model"
+        return self.work / name / "model"
 
 
 class Shared(Making):
@@ -108,68 +105,71 @@ class Shared(Making):
     def __init__(self, finished: Sequence[tuple[Config, Run]] = (), *, reports: bool) -> None:
         self.reports = reports
         self._finished = {fit_key(config): (config, run) for config, run in finished}
-        self._market: tuple[str, Market] | None = None
-        self._prepared: tuple[str, Prepared] | None = None
+        self._markets: tuple[str, tuple[Market, ...]] | None = None
+        self._prepared: tuple[str, tuple[Prepared, ...]] | None = None
         self._fits: tuple[str, Fits] | None = None
 
-    def market(self, config: Config) -> Market:
-        """Return the market, read once."""
+    def markets(self, config: Config) -> tuple[Market, ...]:
+        """Return the contracts of the account, read once."""
         key = market_key(config)
-        if self._market is None or self._market[0] != key:
-            self._market = key, super().market(config)
-        return self._market[1]
+        if self._markets is None or self._markets[0] != key:
+            self._markets = key, super().markets(config)
+        return self._markets[1]
 
     def prepare(
-        self, config: Config, market: Market, *, clock: StageClock, reporter: Reporter
-    ) -> Prepared:
+        self, config: Config, markets: Sequence[Market], *, clock: StageClock, reporter: Reporter
+    ) -> tuple[Prepared, ...]:
         """Return features, labels and folds, the first two computed once."""
         key = input_key(config)
-        known = None
+        known: tuple[Prepared, ...] = ()
         if self._prepared is not None and self._prepared[0] == key:
             known = self._prepared[1]
-        prepared = stages.prepare(config, market, known=known, clock=clock, reporter=reporter)
+        prepared = stages.prepare(config, markets, known=known, clock=clock, reporter=reporter)
         self._prepared = key, prepared
         return prepared
 
     def fit(
         self,
         config: Config,
-        prepared: Prepared,
+        prepared: Sequence[Prepared],
         folder: RunFolder,
         *,
         clock: StageClock,
         reporter: Reporter,
-    ) -> list[FoldResult]:
+    ) -> tuple[Walked, ...]:
         """Return the fits, made once; only the threshold is each variant's own."""
         key = fit_key(config)
         fits = self._known(key) or self._revived(config, prepared, reporter)
         if fits is None:
-            results = super().fit(config, prepared, folder, clock=clock, reporter=reporter)
-            self._fits = key, Fits(results, folder.final, folder.work)
-            return results
+            walked = super().fit(config, prepared, folder, clock=clock, reporter=reporter)
+            self._fits = key, Fits(walked, folder.final, folder.work)
+            return walked
         self._fits = key, fits
         reporter.say(f"models and forecasts are those of {fits.final}")
         with clock.stage("train and predict"):
-            return walkforward.with_threshold(
-                fits.results, prepared.labels, config.strategy.threshold
+            return tuple(
+                Walked(
+                    now,
+                    walkforward.with_threshold(one.results, now.labels, config.strategy.threshold),
+                )
+                for now, one in zip(prepared, fits.walked, strict=True)
             )
 
-    def place_models(self, folder: RunFolder, cut: Sequence[Fold]) -> None:
+    def place_models(self, folder: RunFolder, prepared: Sequence[Prepared]) -> None:
         """Put the artifacts into the run, from where they were made."""
         fits = None if self._fits is None else self._fits[1]
         if fits is None or fits.final == folder.final:
-            super().place_models(folder, cut)
+            super().place_models(folder, prepared)
             return
-        for fold in cut:
-            runs.clone_tree(
-                fits.artifacts(fold.number),
-                folder.partial / "models" / f"fold-{fold.number:03d}",
-            )
+        for name in fold_names(prepared):
+            runs.clone_tree(fits.artifacts(name), folder.partial / "models" / name)
 
     def _known(self, key: str) -> Fits | None:
         return self._fits[1] if self._fits is not None and self._fits[0] == key else None
 
-    def _revived(self, config: Config, prepared: Prepared, reporter: Reporter) -> Fits | None:
+    def _revived(
+        self, config: Config, prepared: Sequence[Prepared], reporter: Reporter
+    ) -> Fits | None:
         """Return the fits of a finished run, None where there is none that can be relied on."""
         asked, run = self._finished.get(fit_key(config), (None, None))
         if asked is None or run is None:
@@ -183,34 +183,43 @@ class Shared(Making):
             reporter.say(f"{run.path} is not as it was written: its models are fitted again")
             return None
         try:
-            return Fits(_revived(run, config, prepared), run.path)
+            return Fits(tuple(_revived(run, one) for one in prepared), run.path)
         except (PerpwalkError, OSError, ValueError, KeyError) as error:
             reporter.say(f"the models of {run.path} cannot be taken up ({error}): fitted again")
             return None
 
 
-def _revived(run: Run, config: Config, prepared: Prepared) -> list[FoldResult]:
-    walk = walkforward.WalkForward(config, prepared.features, prepared.labels)
+def fold_names(prepared: Sequence[Prepared]) -> list[str]:
+    """Return where each fold is kept under ``models/`` and ``work/``."""
+    return [runs.fold_name(fold.number, one.name) for one in prepared for fold in one.folds]
+
+
+def _revived(run: Run, prepared: Prepared) -> Walked:
+    walk = walkforward.WalkForward(prepared.config, prepared.features, prepared.labels)
     predictions, training = run.predictions, run.training
-    return [
+    if prepared.name is not None:
+        predictions = of_symbol(predictions, prepared.name)
+        training = of_symbol(training, prepared.name)
+    results = [
         walk.revive(
             fold,
-            run.path / "models" / f"fold-{fold.number:03d}",
+            run.path / "models" / runs.fold_name(fold.number, prepared.name),
             predictions[predictions["fold"] == fold.number],
             walkforward.training_reports(training, fold.number),
         )
         for fold in prepared.folds
     ]
+    return Walked(prepared, results)
 
 
 # ── what a part depends on ───────────────────────────────────────────────────────────────────────
 
 
 def market_key(config: Config) -> str:
-    """Return what names the market: its section, and the seed where that draws it."""
-    section = config.market.model_dump(mode="json")
-    drawn = config.market.ohlcv is None and config.market.simulate.seed is None
-    return _hash(section, config.seed if drawn else None)
+    """Return what names the markets: their sections, and the seed where that draws one."""
+    sections = [one.market for one in config.each_market()]
+    drawn = any(one.ohlcv is None and one.simulate.seed is None for one in sections)
+    return _hash([one.model_dump(mode="json") for one in sections], config.seed if drawn else None)
 
 
 def input_key(config: Config) -> str:

@@ -1,11 +1,14 @@
 """The stages of an experiment in memory: market → features, labels, folds → forecasts → book.
 
+The stages take every contract of the account; one alone is a list of one.
+
 Nothing here writes a file (but the walk, which keeps finished folds where it is told to);
 `engine.experiment` puts the stages together on disk, `engine.verify` runs them again.
 """
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
@@ -17,18 +20,20 @@ from typing import Any
 
 import pandas as pd
 
-from engine import replay, walkforward
+from engine import replay, tables
 from engine.crosscheck import crosscheck
 from engine.narration import fold_lines, fold_summary
+from engine.parts import Prepared, Walked
 from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
-from engine.walkforward import FoldResult, WalkForward
+from engine.walkforward import WalkForward
 from perpwalk import features, fold_checks, folds, labels, metrics, models
-from perpwalk.audit.judge import Judgement, judge
+from perpwalk.audit.judge import Contract, Judgement, judge
 from perpwalk.audit.outside import Outside
-from perpwalk.config import Config
-from perpwalk.domain import FeatureFrame, Fold, LabelFrame, Market
-from perpwalk.ledger import Ledger
+from perpwalk.config import Config, WalkForwardSection
+from perpwalk.domain import BoolArray, FeatureFrame, Fold, LabelFrame, Market
+from perpwalk.errors import UsageError, naming
+from perpwalk.ledger import Ledger, with_tracks
 from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
 
 
@@ -55,134 +60,210 @@ class StageClock:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What is known before any model is fitted."""
-
-    market: Market
-    feature_set: features.FeatureSet
-    features: FeatureFrame
-    labels: LabelFrame
-    folds: tuple[Fold, ...]
-    purge: int
-    strategy: type
-    strategy_params: Mapping[str, Any]
-
-
 def prepare(
     config: Config,
-    market: Market,
+    markets: Sequence[Market],
     *,
-    known: Prepared | None = None,
+    known: Sequence[Prepared] = (),
     clock: StageClock | None = None,
     reporter: Reporter | None = None,
-) -> Prepared:
+) -> tuple[Prepared, ...]:
     """Load the strategy, compute features and labels, and cut time into folds.
 
-    Features and labels are taken from ``known``, made of the same market, features and label.
+    Each contract has features, labels and folds of its own; folds of one number test the same time.
+    Features and labels are taken from ``known``, made of the same markets, features and label.
     """
     clock, tell = clock or StageClock(), reporter or Silent()
     # A wrong strategy or model is said before hours of training, not after.
     strategy, params = load_strategy(config.strategy.name, config.strategy.params)
     timesteps = models.build_model(config.model).timesteps
-    with clock.stage("features"):
-        tell.stage("features")
-        if known is None:
-            feature_set = features.feature_set(config.features, funding=market.funding_features)
-            frame = feature_set.compute(market.bars, market.funding)
-        else:
-            feature_set, frame = known.feature_set, known.features
-    with clock.stage("labels"):
-        made = labels.make_labels(market.bars, config.label) if known is None else known.labels
+    looked = []
+    for number, (one, market) in enumerate(zip(config.each_market(), markets, strict=True)):
+        name = market.symbol if len(markets) > 1 else None
+        with naming(name):
+            before = known[number] if known else None
+            looked.append(_Looked.at(one, market, timesteps, name, before, clock, tell))
     with clock.stage("folds"):
+        cuts = _cut(config, looked)
+    prepared = []
+    for look, cut in zip(looked, cuts, strict=True):
+        for line in (look.in_words(), *fold_lines(cut)):
+            tell.say(line if look.name is None else f"{look.name}: {line}")
+        prepared.append(look.prepared(cut, strategy, params))
+    return tuple(prepared)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """A contract's features and labels, and what cutting it into folds takes."""
+
+    config: Config
+    market: Market
+    feature_set: features.FeatureSet
+    frame: FeatureFrame
+    labels: LabelFrame
+    purge: int
+    usable: BoolArray
+    name: str | None
+
+    @classmethod
+    def at(
+        cls,
+        config: Config,
+        market: Market,
+        timesteps: int,
+        name: str | None,
+        known: Prepared | None,
+        clock: StageClock,
+        tell: Reporter,
+    ) -> _Looked:
+        with clock.stage("features" if name is None else f"features {name}"):
+            tell.stage("features" if name is None else f"features of {name}")
+            if known is None:
+                feature_set = features.feature_set(config.features, funding=market.funding_features)
+                frame = feature_set.compute(market.bars, market.funding)
+            else:
+                feature_set, frame = known.feature_set, known.features
+        with clock.stage("labels" if name is None else f"labels {name}"):
+            made = labels.make_labels(market.bars, config.label) if known is None else known.labels
         purge = labels.purge_bars(config.label, market.bars.interval)
-        cut = folds.make_folds(
-            config.walk_forward,
-            close_time=market.bars.close_time,
-            interval=market.bars.interval,
-            usable=folds.usable_rows(frame, timesteps),
-            labels=made,
-            purge=purge,
+        usable = folds.usable_rows(frame, timesteps)
+        return cls(config, market, feature_set, frame, made, purge, usable, name)
+
+    def cut(self, section: WalkForwardSection) -> tuple[Fold, ...]:
+        with naming(self.name):
+            return folds.make_folds(
+                section,
+                close_time=self.market.bars.close_time,
+                interval=self.market.bars.interval,
+                usable=self.usable,
+                labels=self.labels,
+                purge=self.purge,
+            )
+
+    def in_words(self) -> str:
+        made, frame = self.labels, self.frame
+        return (
+            f"{len(frame.names)} features, warm-up {frame.warmup} bars; label: horizon "
+            f"{made.horizon}, {made.ties} ties, {made.across_gap} across gaps"
         )
-    tell.say(
-        f"{len(frame.names)} features, warm-up {frame.warmup} bars; label: horizon "
-        f"{made.horizon}, {made.ties} ties, {made.across_gap} across gaps"
+
+    def prepared(
+        self, cut: tuple[Fold, ...], strategy: type, params: Mapping[str, Any]
+    ) -> Prepared:
+        return Prepared(
+            self.config, self.market, self.feature_set, self.frame, self.labels, cut, self.purge,
+            strategy, params, self.name,
+        )  # fmt: skip
+
+
+def _cut(config: Config, looked: Sequence[_Looked]) -> list[tuple[Fold, ...]]:
+    """Cut each contract's time so that folds of one number test the same time.
+
+    All of several begin testing at the first bar that all of them have once the last one can.
+    """
+    section = config.walk_forward
+    cuts = [look.cut(section) for look in looked]
+    if len(looked) == 1 or section.scheme == "holdout":
+        return cuts
+    able = max(cut[0].test.start for cut in cuts)
+    common = functools.reduce(
+        pd.DatetimeIndex.intersection, [look.market.bars.close_time for look in looked]
     )
-    for line in fold_lines(cut):
-        tell.say(line)
-    return Prepared(market, feature_set, frame, made, cut, purge, strategy, params)
+    common = common[common >= able]
+    if common.empty:
+        raise UsageError(
+            f"{', '.join(look.market.symbol for look in looked)} have no bar in common from {able} "
+            "on, when the last of them can be tested"
+        )
+    together = section.model_copy(update={"start": common[0].isoformat().replace("+00:00", "Z")})
+    return [look.cut(together) for look in looked]
 
 
 def walk_forward(
-    config: Config,
-    prepared: Prepared,
+    prepared: Sequence[Prepared],
     *,
     work: Path | None = None,
     clock: StageClock | None = None,
     reporter: Reporter | None = None,
-) -> list[FoldResult]:
-    """Fit and forecast every fold; keep finished ones in ``work``, and take up those kept there."""
+) -> tuple[Walked, ...]:
+    """Fit and forecast every fold of every contract.
+
+    Finished folds are kept in ``work``, and those kept there are taken up.
+    """
     clock, tell = clock or StageClock(), reporter or Silent()
     with clock.stage("train and predict"):
-        tell.stage("folds", len(prepared.folds))
-        walk = WalkForward(
-            config,
-            prepared.features,
-            prepared.labels,
-            work=work,
-            on_epoch=lambda number, report: tell.detail(
-                f"fold {number} {report.stage} epoch {report.epoch}: "
-                f"validation loss {report.validation_loss:.5f}"
-            ),
-        )
-        results = []
+        tell.stage("folds", sum(len(one.folds) for one in prepared))
+        return tuple(_walk(one, work, tell) for one in prepared)
+
+
+def _walk(prepared: Prepared, work: Path | None, tell: Reporter) -> Walked:
+    mine = "" if prepared.name is None else f"{prepared.name} "
+    walk = WalkForward(
+        prepared.config,
+        prepared.features,
+        prepared.labels,
+        work=work if work is None or prepared.name is None else work / prepared.name,
+        on_epoch=lambda number, report: tell.detail(
+            f"{mine}fold {number} {report.stage} epoch {report.epoch}: "
+            f"validation loss {report.validation_loss:.5f}"
+        ),
+    )
+    results = []
+    with naming(prepared.name):
         for result in walk.run(prepared.folds):
             results.append(result)
-            tell.step(fold_summary(result))
-        return results
+            tell.step(f"{mine}{fold_summary(result)}")
+    return Walked(prepared, results)
 
 
 def replay_folds(
     config: Config,
-    prepared: Prepared,
-    results: Sequence[FoldResult],
+    walked: Sequence[Walked],
     *,
     clock: StageClock | None = None,
     reporter: Reporter | None = None,
 ) -> Ledger:
-    """Replay the test spans of all folds through one continuous account."""
+    """Replay the test spans of all folds of all contracts through one continuous account."""
     clock, tell = clock or StageClock(), reporter or Silent()
-    first, last = results[0].forecast, results[-1].forecast
+    first, markets = walked[0].prepared, [one.prepared.market for one in walked]
+    start = min(one.results[0].forecast.close_time[0] for one in walked)
+    end = max(one.results[-1].forecast.close_time[-1] for one in walked)
     with clock.stage("backtest"):
         tell.stage("backtest")
-        return replay.replay(
-            [replay.ReplayMarket(prepared.market, _signals(config, prepared, results))],
-            prepared.strategy,
-            prepared.strategy_params,
+        book = replay.replay(
+            [
+                replay.ReplayMarket(one.prepared.market, signals_of(config, one, start))
+                for one in walked
+            ],
+            first.strategy,
+            first.strategy_params,
             config.broker,
-            start=first.close_time[0],
-            end=last.close_time[-1],
+            start=start,
+            end=end,
             on_bar=lambda done, bars: tell.detail(f"bar {done:,} of {bars:,}"),
         )
+        return with_tracks(book, markets)
 
 
-def _signals(config: Config, prepared: Prepared, results: Sequence[FoldResult]) -> SignalSource:
-    """Return the batched source, or the online one that sees bars only as they are delivered."""
-    fitted = [result.fitted for result in results]
+def signals_of(config: Config, walked: Walked, start: pd.Timestamp) -> SignalSource:
+    """Return the batched source, or the online one that sees bars only as they are delivered.
+
+    ``start`` is the first close of the replay: a live source knows all bars before it.
+    """
+    prepared, fitted = walked.prepared, [result.fitted for result in walked.results]
     if config.compute.signals == "online":
-        start = int(results[0].forecast.rows[0])
+        first = int(prepared.closes.searchsorted(start))
         past_funding = prepared.market.funding.settle_time.searchsorted(
-            prepared.market.bars.close_time[start - 1], side="right"
+            prepared.closes[first - 1], side="right"
         )
         return LiveSignals(
             prepared.feature_set,
             fitted,
-            past_bars=prepared.market.bars.rows(0, start),
+            past_bars=prepared.market.bars.rows(0, first),
             past_funding=prepared.market.funding.rows(0, int(past_funding)),
         )
-    return PrecomputedSignals(
-        [result.forecast for result in results], [one.threshold for one in fitted]
-    )
+    return PrecomputedSignals([result.forecast for result in walked.results], walked.thresholds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +277,7 @@ class Measured:
 
 def measure(
     config: Config,
-    prepared: Prepared,
-    results: Sequence[FoldResult],
+    walked: Sequence[Walked],
     book: Ledger,
     outside: Outside | None = None,
 ) -> Measured:
@@ -205,32 +285,23 @@ def measure(
 
     The same arguments give the same answer: `verify` asks again and compares.
     """
-    predictions = walkforward.predictions_table(
-        [result.forecast for result in results],
-        prepared.labels,
-        [result.fitted.threshold for result in results],
-    )
+    predictions = tables.predictions_of(walked)
+    prepared = [one.prepared for one in walked]
     table = metrics.metrics_table(
         predictions,
         book,
-        folds=prepared.folds,
-        bar_interval=prepared.market.bars.interval,
-        horizon=prepared.labels.horizon,
+        folds=[fold for one in prepared for fold in one.folds],
+        bar_interval=prepared[0].market.bars.interval,
+        horizon=prepared[0].labels.horizon,
         confidence=config.report.confidence,
     )
     judgement = judge(
-        market=prepared.market,
-        labels=prepared.labels,
+        [_contract(one) for one in walked],
         section=config.label,
-        folds=prepared.folds,
         predictions=predictions,
         ledger=book,
         metrics=table,
-        other_findings=(
-            *fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
-            crosscheck(prepared.market, book, config.broker),
-        ),
-        validation_scores={result.fitted.fold.number: result.validation_p_up for result in results},
+        other_findings=(crosscheck([one.market for one in prepared], book, config.broker),),
         constant_by_design=config.model.kind == "majority",
         broker=config.broker,
         outside=outside,
@@ -238,3 +309,17 @@ def measure(
         seed=config.seed,
     )
     return Measured(predictions, table, judgement)
+
+
+def _contract(walked: Walked) -> Contract:
+    prepared = walked.prepared
+    return Contract(
+        market=prepared.market,
+        labels=prepared.labels,
+        folds=prepared.folds,
+        validation_scores={
+            result.fitted.fold.number: result.validation_p_up for result in walked.results
+        },
+        findings=fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
+        name=prepared.name,
+    )

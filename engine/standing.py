@@ -22,7 +22,6 @@ from perpwalk.audit.judge import judge_again
 from perpwalk.audit.outside import Outside
 from perpwalk.config import Config
 from perpwalk.deflation import survey
-from perpwalk.domain import DataSource
 from perpwalk.errors import UsageError
 from perpwalk.reports.daily import account_returns
 from perpwalk.runs import Run
@@ -37,11 +36,6 @@ class Standing:
 
     outside: Outside
     anchors: Mapping[str, Any]
-
-
-def data_hashes(sources: tuple[DataSource, ...]) -> dict[str, str]:
-    """Return what ``Config.digest`` takes for the data."""
-    return {source.kind: source.sha256 for source in sources}
 
 
 def look_outside(

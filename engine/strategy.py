@@ -29,12 +29,13 @@ _NOTIFICATIONS = ("notify_order", "notify_trade", "notify_cashvalue", "notify_fu
 class MarketView:
     """What a strategy may know of one market at a bar's close, and nothing else."""
 
-    __slots__ = ("_broker", "_closes", "_desk", "_feed", "_per_year")
+    __slots__ = ("_broker", "_closes", "_desk", "_feed", "_per_year", "_share")
 
-    def __init__(self, feed: PerpFeed, broker: PerpBroker) -> None:
+    def __init__(self, feed: PerpFeed, broker: PerpBroker, share: float = 1.0) -> None:
         self._feed = feed
         self._broker = broker
         self._desk = broker._desk(feed)
+        self._share = share
         self._closes = feed.market.bars.close
         self._per_year = _YEAR_NS / to_ns(feed.bars.interval)
 
@@ -60,8 +61,8 @@ class MarketView:
 
     @property
     def current_exposure(self) -> float:
-        """Signed notional held as a multiple of equity; 0 where equity is not above 0."""
-        equity = self._broker.equity
+        """Signed notional as a multiple of the contract's share of equity; 0 without equity."""
+        equity = self._share * self._broker.equity
         return self._desk.holding.quantity * self.close / equity if equity > 0 else 0.0
 
     def past_close(self, bars_ago: int) -> float:
@@ -125,6 +126,14 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+def _share_of(asked: float | None, contracts: int) -> float:
+    """Return the part of equity that each contract trades with."""
+    share = 1 / max(contracts, 1) if asked is None else float(asked)
+    if not 0 < share < math.inf:
+        raise UsageError(f"strategy.params.share is {asked}; give a number above 0, or leave it")
+    return share
+
+
 class _Audience:
     """Shows each delivered bar to a source that wants to see it, once and in order."""
 
@@ -164,6 +173,9 @@ class _Audience:
 class SignalStrategy(bt.Strategy):
     """Trades signals towards a target exposure.
 
+    Of several contracts each has an equal share of equity: the exposure that ``target`` wants, and
+    the one it is shown, are multiples of that share.
+
     Parameters (``strategy.params`` of the configuration)
     -----------------------------------------------------
     exposure
@@ -171,19 +183,24 @@ class SignalStrategy(bt.Strategy):
         at leverage 1 for fees and for the next open's distance from this close.
     rebalance_band
         How far exposure may drift before a position on the wanted side is traded again.
+    share
+        The part of equity that each contract trades with; None is one divided by their number. At
+        1.0 every contract takes ``exposure`` of the whole equity.
     """
 
     # Backtrader merges the tuples of a class and its bases.
     params: tuple[tuple[str, Any], ...] = (
         ("exposure", DEFAULT_EXPOSURE),
         ("rebalance_band", 0.1),
+        ("share", None),
     )
 
     def __init__(self) -> None:
         super().__init__()
         self._sizing = Sizing(self.p.rebalance_band)
         self._feeds: list[PerpFeed] = [d for d in self.datas if isinstance(d, PerpFeed)]
-        self._views = {feed: MarketView(feed, self.broker) for feed in self._feeds}
+        self._share = _share_of(self.p.share, len(self._feeds))
+        self._views = {feed: MarketView(feed, self.broker, self._share) for feed in self._feeds}
         own = type(self)
         self.is_deaf = all(getattr(own, n) is getattr(bt.Strategy, n) for n in _NOTIFICATIONS)
         self._decided: dict[PerpFeed, int] = dict.fromkeys(self._feeds, -1)
@@ -197,6 +214,8 @@ class SignalStrategy(bt.Strategy):
 
     def target(self, signal: Signal | None, market: MarketView) -> float | None:
         """Return the wanted exposure as a signed multiple of equity, or None to leave things.
+
+        Where several contracts are traded, of this one's share of equity.
 
         Parameters
         ----------
@@ -233,7 +252,7 @@ class SignalStrategy(bt.Strategy):
         if self.broker.is_bankrupt or not self._sizing.needs_order(wanted, view.current_exposure):
             return None
         step = view._desk.holding.step
-        quantity = target_quantity(wanted, max(view.equity, 0.0), view.close, step)
+        quantity = target_quantity(wanted, max(self._share * view.equity, 0.0), view.close, step)
         return self.broker.aim(self, feed, quantity)
 
     def start(self) -> None:

@@ -49,7 +49,8 @@ def _counts(facts: Facts) -> str:
         for one, a, other, b in pairs
         if not abs(a - b) <= TOLERANCE * scale
     ]
-    if predictions["close_time"].duplicated().any():
+    decision = ["close_time", "symbol"] if "symbol" in predictions else ["close_time"]
+    if predictions.duplicated(decision).any():
         wrong.append("predictions.parquet holds a decision twice")
     fail_if(wrong)
     return f"{len(predictions):,} decisions, {len(run.orders):,} orders, {len(run.trades):,} trades"
@@ -70,8 +71,7 @@ def _identity(facts: Facts) -> str:
 
 
 def _replay_again(facts: Facts) -> str:
-    config, prepared, results = facts.config, facts.prepared, facts.results
-    ledger = stages.replay_folds(config, prepared, results)
+    ledger = stages.replay_folds(facts.config, facts.walked)
     facts.known["account"] = ledger
     runs.write_parquet(facts.again / "equity.parquet", ledger.equity)
     runs.write_csv(facts.again / "orders.csv", ledger.orders)
@@ -83,7 +83,7 @@ def _replay_again(facts: Facts) -> str:
 
 def _metrics_again(facts: Facts) -> str:
     outside = Outside.of(facts.run.audit)
-    measured = stages.measure(facts.config, facts.prepared, facts.results, facts.ledger, outside)
+    measured = stages.measure(facts.config, facts.walked, facts.ledger, outside)
     facts.known["measures"] = measured
     table = measured.table.frame
     runs.write_csv(facts.again / "metrics.csv", table)

@@ -8,9 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from engine import walkforward
-from engine.stages import Prepared
-from engine.verification.facts import Facts, FailedError, Step, fail_if, model_folder, same_files
+from engine import tables
+from engine.parts import Prepared, Walked
+from engine.verification.facts import (
+    Facts,
+    FailedError,
+    Step,
+    fail_if,
+    model_folder,
+    of,
+    same_files,
+)
 from engine.walkforward import FoldResult
 from perpwalk import models, runs
 from perpwalk.config import ModelSection
@@ -29,8 +37,8 @@ def _architecture(facts: Facts) -> str:
     asked = facts.config.model
     timesteps = models.build_model(asked).timesteps
     wrong = []
-    for fold in facts.prepared.folds:
-        place = model_folder(fold.number)
+    for one, fold in facts.folds:
+        place = model_folder(fold.number, one.name)
         stored = models.base.read_config(facts.path / place)
         wanted = _wanted(asked, stored, facts.path / place)
         wrong += [
@@ -40,7 +48,7 @@ def _architecture(facts: Facts) -> str:
         ]
         wrong += [f"{place}/config.json: {text}" for text in _foreign_versions(facts, stored)]
     fail_if(wrong)
-    return f"{asked.kind}, windows of {timesteps} bars, in {len(facts.prepared.folds)} folds"
+    return f"{asked.kind}, windows of {timesteps} bars, in {len(list(facts.folds))} folds"
 
 
 def _wanted(asked: ModelSection, stored: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -64,35 +72,38 @@ def _foreign_versions(facts: Facts, stored: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _models_load(facts: Facts) -> str:
-    thresholds = dict(
-        zip(facts.run.folds["fold"].tolist(), facts.run.folds["threshold"].tolist(), strict=True)
-    )
+    stored = facts.run.folds
     fitted = []
-    for fold in facts.prepared.folds:
-        place = facts.path / model_folder(fold.number)
-        try:
-            model = models.load_model(place)
-            fitted.append(
-                FittedFold(fold, Preprocessor.load(place), model, thresholds[fold.number])
-            )
-        except Exception as error:
-            raise FailedError(f"{model_folder(fold.number)}: {error}") from error
+    for one in facts.prepared:
+        mine = stored if one.name is None else stored[stored["symbol"] == one.name]
+        thresholds = dict(zip(mine["fold"].tolist(), mine["threshold"].tolist(), strict=True))
+        fitted.append([_loaded(facts, one, fold, thresholds) for fold in one.folds])
     facts.known["models"] = fitted
-    return f"{len(fitted)} folds"
+    return f"{sum(map(len, fitted))} folds"
+
+
+def _loaded(
+    facts: Facts, prepared: Prepared, fold: Fold, thresholds: Mapping[int, float]
+) -> FittedFold:
+    place = model_folder(fold.number, prepared.name)
+    try:
+        model = models.load_model(facts.path / place)
+        scaler = Preprocessor.load(facts.path / place)
+        return FittedFold(fold, scaler, model, thresholds[fold.number])
+    except Exception as error:
+        raise FailedError(f"{place}: {error}") from error
 
 
 def _forecasts_again(facts: Facts) -> str:
-    prepared = facts.prepared
-    results = [
-        FoldResult(one, _forecast(one, prepared), _validation(one, prepared), ())
-        for one in facts.fitted
+    walked = [
+        Walked(
+            one,
+            [FoldResult(fold, _forecast(fold, one), _validation(fold, one), ()) for fold in fitted],
+        )
+        for one, fitted in zip(facts.prepared, facts.fitted, strict=True)
     ]
-    facts.known["forecasts"] = results
-    again = walkforward.predictions_table(
-        [result.forecast for result in results],
-        prepared.labels,
-        [result.fitted.threshold for result in results],
-    )
+    facts.known["forecasts"] = walked
+    again = tables.predictions_of(walked)
     facts.known["forecasts' table"] = again
     runs.write_parquet(facts.again / "predictions.parquet", again.drop(columns="threshold"))
     fail_if(_unlike_forecasts(facts.run.predictions, again))
@@ -118,12 +129,13 @@ def _unlike_forecasts(stored: pd.DataFrame, again: pd.DataFrame) -> Iterator[str
     """Name the folds whose stored forecasts are not those of their model."""
     if len(stored) != len(again) or "p_up" not in stored:
         return
-    unlike = stored["p_up"].to_numpy() != again["p_up"].to_numpy()
-    for number in again["fold"][unlike].unique().tolist():
-        rows = unlike & (again["fold"] == number).to_numpy()
+    unlike = again[stored["p_up"].to_numpy() != again["p_up"].to_numpy()]
+    names = unlike["symbol"] if "symbol" in unlike else pd.Series(None, unlike.index, dtype=object)
+    for (name, number), rows in unlike.groupby([names, unlike["fold"]], dropna=False):
+        folder = model_folder(int(str(number)), None if pd.isna(name) else str(name))
         yield (
-            f"predictions.parquet and {model_folder(number)} do not belong together: "
-            f"{int(rows.sum()):,} forecasts of fold {number} differ"
+            f"predictions.parquet and {folder} do not belong together: "
+            f"{len(rows):,} forecasts of fold {number} differ"
         )
 
 
@@ -142,31 +154,39 @@ def _labelled(fold: Fold, prepared: Prepared) -> IntArray:
 
 
 def _thresholds_again(facts: Facts) -> str:
-    prepared, rule = facts.prepared, facts.config.strategy.threshold
-    wrong = []
-    for result in facts.results:
-        one = result.fitted
-        label = prepared.labels.label[_labelled(one.fold, prepared)]
-        chosen = choose_threshold(result.validation_p_up, label, rule)
-        if chosen != one.threshold:
-            wrong.append(
-                f"folds.csv: threshold {one.threshold!r} of fold {one.fold.number}, "
-                f"validation gives {chosen!r}"
-            )
+    rule, wrong = facts.config.strategy.threshold, []
+    for walked in facts.walked:
+        prepared = walked.prepared
+        for result in walked.results:
+            one = result.fitted
+            label = prepared.labels.label[_labelled(one.fold, prepared)]
+            chosen = choose_threshold(result.validation_p_up, label, rule)
+            if chosen != one.threshold:
+                wrong.append(
+                    f"folds.csv: threshold {one.threshold!r} of {of(prepared.name)}fold "
+                    f"{one.fold.number}, validation gives {chosen!r}"
+                )
     fail_if(wrong)
     return "every threshold follows from its fold's validation forecasts"
 
 
 def _training(facts: Facts) -> str:
     """Hold the training log against the configuration: it cannot be made again without fitting."""
-    log, folds = facts.run.training, facts.prepared.folds
-    strange = sorted(set(log["fold"]) - {fold.number for fold in folds})
-    if strange:
-        raise FailedError(f"training.csv speaks of fold {strange[0]}, which there is not")
-    for (fold, stage), part in log.groupby(["fold", "stage"], sort=True):
-        epochs = part["epoch"].tolist()
-        if epochs != list(range(epochs[0], epochs[0] + len(epochs))):
-            raise FailedError(f"training.csv: epochs of fold {fold}, {stage}, are not consecutive")
+    log = facts.run.training
+    for one in facts.prepared:
+        mine = log if one.name is None else log[log["symbol"] == one.name]
+        strange = sorted(set(mine["fold"]) - {fold.number for fold in one.folds})
+        if strange:
+            raise FailedError(
+                f"training.csv speaks of {of(one.name)}fold {strange[0]}, which there is not"
+            )
+        for (fold, stage), part in mine.groupby(["fold", "stage"], sort=True):
+            epochs = part["epoch"].tolist()
+            if epochs != list(range(epochs[0], epochs[0] + len(epochs))):
+                raise FailedError(
+                    f"training.csv: epochs of {of(one.name)}fold {fold}, {stage}, are not "
+                    "consecutive"
+                )
     if not log["validation_auc"].dropna().between(0, 1).all():
         raise FailedError("training.csv: a validation AUC lies outside [0, 1]")
     return f"{len(log):,} epochs and rounds, consecutive in every fold"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from engine.stages import Measured, Prepared
-from engine.walkforward import FoldResult
+from engine.parts import Prepared, Walked
+from engine.stages import Measured
+from perpwalk import runs
 from perpwalk.config import Config
-from perpwalk.domain import Market
+from perpwalk.domain import Fold, Market
 from perpwalk.ledger import Ledger
 from perpwalk.runs import Run
 from perpwalk.signals import FittedFold
@@ -64,22 +65,27 @@ class Facts:
         return self._need("configuration")  # type: ignore[no-any-return]
 
     @property
-    def market(self) -> Market:
-        """Bars and settlements, read again."""
+    def markets(self) -> tuple[Market, ...]:
+        """Bars and settlements of each contract, read again."""
         return self._need("market")  # type: ignore[no-any-return]
 
     @property
-    def prepared(self) -> Prepared:
-        """Features, labels and folds, made again."""
+    def prepared(self) -> tuple[Prepared, ...]:
+        """Features, labels and folds of each contract, made again."""
         return self._need("features, labels and folds")  # type: ignore[no-any-return]
 
     @property
-    def fitted(self) -> list[FittedFold]:
-        """The stored models, loaded."""
+    def folds(self) -> Iterator[tuple[Prepared, Fold]]:
+        """Every fold of every contract."""
+        return ((one, fold) for one in self.prepared for fold in one.folds)
+
+    @property
+    def fitted(self) -> list[list[FittedFold]]:
+        """The stored models of each contract, loaded."""
         return self._need("models")  # type: ignore[no-any-return]
 
     @property
-    def results(self) -> list[FoldResult]:
+    def walked(self) -> list[Walked]:
         """Forecasts of the stored models."""
         return self._need("forecasts")  # type: ignore[no-any-return]
 
@@ -124,9 +130,14 @@ def fail_if(wrong: Iterable[str]) -> None:
         raise FailedError(several(told))
 
 
-def model_folder(number: int) -> str:
-    """Return where a fold's artifacts lie within the run's folder."""
-    return f"models/fold-{number:03d}"
+def model_folder(number: int, name: str | None = None) -> str:
+    """Return where a fold's artifacts lie within the run's folder; ``name`` as in ``Prepared``."""
+    return f"models/{runs.fold_name(number, name)}"
+
+
+def of(name: str | None) -> str:
+    """Return the words that put a contract's name in front; nothing where there is but one."""
+    return "" if name is None else f"{name} "
 
 
 # ── comparing files ──────────────────────────────────────────────────────────────────────────────

@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine import stages, walkforward
-from engine.stages import Prepared
-from engine.verification.facts import Facts, FailedError, Step, fail_if, model_folder, same_files
+from engine import stages, tables, walkforward
+from engine.parts import Prepared
+from engine.verification.facts import (
+    Facts,
+    FailedError,
+    Step,
+    fail_if,
+    model_folder,
+    of,
+    same_files,
+)
 from perpwalk import config as configuration
 from perpwalk import data, fold_checks, preprocess, runs, seal
 from perpwalk.domain import Fold, Level
@@ -61,7 +69,7 @@ def _digest_fits(facts: Facts) -> str:
 def _files_unchanged(facts: Facts) -> str:
     wrong, told = [], []
     for source in facts.manifest["data"]:
-        if source["kind"] == "simulated":
+        if source["kind"].rpartition("/")[2] == "simulated":
             told.append("simulated market (made again below)")
             continue
         path = Path(source["path"])
@@ -79,8 +87,8 @@ def _files_unchanged(facts: Facts) -> str:
 
 
 def _reads_the_same(facts: Facts) -> str:
-    market = data.load_market(facts.config.market, seed=facts.config.seed)
-    read = [runs.plain(vars(source)) for source in market.sources]
+    markets = data.load_markets(facts.config)
+    read = [runs.plain(vars(source)) for market in markets for source in market.sources]
     wrote = facts.manifest["data"]
     if len(read) != len(wrote):
         raise FailedError(f"{len(read)} sources are read, manifest.json names {len(wrote)}")
@@ -90,17 +98,23 @@ def _reads_the_same(facts: Facts) -> str:
         for key in now
         if now[key] != then.get(key)
     )
-    facts.known["market"] = market
-    return f"{len(market.bars):,} bars, {len(market.funding):,} settlements"
+    facts.known["market"] = markets
+    bars, settled = (
+        sum(map(len, parts))
+        for parts in zip(*((one.bars, one.funding) for one in markets), strict=True)
+    )
+    return f"{bars:,} bars, {settled:,} settlements"
 
 
 # ── split ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _folds_again(facts: Facts) -> str:
-    prepared = stages.prepare(facts.config, facts.market)
+    prepared = stages.prepare(facts.config, facts.markets)
     facts.known["features, labels and folds"] = prepared
-    table = fold_checks.fold_table(prepared.folds)
+    table = tables.joined_tables(
+        [one.name for one in prepared], [fold_checks.fold_table(one.folds) for one in prepared]
+    )
     stored = facts.run.folds
     # Thresholds are held against the models below.
     table["threshold"] = stored["threshold"].to_numpy() if len(stored) == len(table) else np.nan
@@ -110,10 +124,10 @@ def _folds_again(facts: Facts) -> str:
 
 
 def _nothing_known_early(facts: Facts) -> str:
-    prepared = facts.prepared
-    findings = fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge)
-    fail_if(f"{f.where}: {f.message}" for f in findings if f.level is Level.ERROR)
-    slack = min(_slack(fold, prepared) for fold in prepared.folds)
+    for one in facts.prepared:
+        findings = fold_checks.check_folds(one.folds, one.labels, purge=one.purge)
+        fail_if(f"{of(one.name)}{f.where}: {f.message}" for f in findings if f.level is Level.ERROR)
+    slack = min(_slack(fold, one) for one, fold in facts.folds)
     hours = slack / pd.Timedelta(hours=1)
     return f"every fitted label is known {hours:g} h or more before its fold's first test decision"
 
@@ -122,7 +136,9 @@ def _slack(fold: Fold, prepared: Prepared) -> pd.Timedelta:
     fitted = np.concatenate([fold.train.rows, fold.validation.rows])
     last_known: pd.Timestamp = prepared.labels.known_at[fitted].max()
     if not last_known < fold.test.start:
-        raise FailedError(f"fold {fold.number}: a fitted label is known only at {last_known}")
+        raise FailedError(
+            f"{of(prepared.name)}fold {fold.number}: a fitted label is known only at {last_known}"
+        )
     return fold.test.start - last_known
 
 
@@ -131,9 +147,8 @@ def _slack(fold: Fold, prepared: Prepared) -> pd.Timedelta:
 
 def _scaling_again(facts: Facts) -> str:
     """Choose and scale features on the train rows again and compare the artifacts."""
-    prepared = facts.prepared
     names = []
-    for fold in prepared.folds:
+    for prepared, fold in facts.folds:
         end = int(fold.validation.rows[-1]) + 1
         fitted = preprocess.fit_preprocessor(
             prepared.features.until(end),
@@ -142,17 +157,24 @@ def _scaling_again(facts: Facts) -> str:
             facts.config.features,
             walkforward.fold_seed(facts.config.seed, fold.number),
         )
-        place = model_folder(fold.number)
+        place = model_folder(fold.number, prepared.name)
         (facts.again / place).mkdir(parents=True)
         fitted.save(facts.again / place)
         names += [f"{place}/{name}" for name in (preprocess.SCALER_FILE, preprocess.FEATURES_FILE)]
     same_files(facts, names)
-    return f"choice and scaling of {len(prepared.features.names)} features equal in every fold"
+    count = max(len(one.features.names) for one in facts.prepared)
+    return f"choice and scaling of {count} features equal in every fold"
 
 
 def _one_bar_at_a_time(facts: Facts) -> str:
     """Compute sampled rows from the bars up to the decision alone."""
-    prepared = facts.prepared
+    looked = [_sampled_rows(facts, one) for one in facts.prepared]
+    rows, worst = sum(count for count, _ in looked), max(worst for _, worst in looked)
+    return f"{rows} decisions from the bars up to them alone: difference at most {worst:.1e}"
+
+
+def _sampled_rows(facts: Facts, prepared: Prepared) -> tuple[int, float]:
+    """Return how many of a contract's rows were computed alone, and the largest difference."""
     tested = np.concatenate([fold.test.rows for fold in prepared.folds])
     rng = np.random.default_rng(facts.config.seed)
     rows = np.sort(rng.choice(tested, size=min(facts.samples, len(tested)), replace=False))
@@ -163,12 +185,12 @@ def _one_bar_at_a_time(facts: Facts) -> str:
         if not (difference <= TOLERANCE).all():
             column = int(np.argmax(~(difference <= TOLERANCE)))
             raise FailedError(
-                f"feature '{prepared.features.names[column]}' at "
+                f"{of(prepared.name)}feature '{prepared.features.names[column]}' at "
                 f"{prepared.features.close_time[row]} is {alone[column]:.12g} from the bars up to "
                 f"then and {batched[column]:.12g} from all bars"
             )
         worst = max(worst, float(difference.max()))
-    return f"{len(rows)} decisions from the bars up to them alone: difference at most {worst:.1e}"
+    return len(rows), worst
 
 
 def _row_alone(prepared: Prepared, row: int) -> Any:

@@ -8,6 +8,7 @@ the same data give the same answer.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ from perpwalk.errors import ConfigError
 from perpwalk.layers import Layered
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+DATA_FILES = ("ohlcv", "funding", "mark")
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(bars?|min|m|h|d|w)$")
 _HOURS = {"min": 1 / 60, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
 
@@ -344,11 +346,16 @@ class ComputeSection(Section):
 
 
 class Config(Section):
-    """One experiment, fully resolved."""
+    """One experiment, fully resolved.
+
+    ``markets`` lists the contracts of one account where there are several; each is written over
+    ``market``, which holds what they have in common. Empty: the one contract of ``market``.
+    """
 
     name: Name = "experiment"
     seed: Seed = 7
     market: MarketSection = MarketSection()
+    markets: Annotated[tuple[MarketSection, ...], pydantic.Strict(False)] = ()
     features: FeaturesSection = FeaturesSection()
     label: LabelSection = LabelSection()
     walk_forward: WalkForwardSection = WalkForwardSection()
@@ -358,9 +365,61 @@ class Config(Section):
     report: ReportSection = ReportSection()
     compute: ComputeSection = ComputeSection()
 
+    @pydantic.model_validator(mode="after")
+    def _markets_fit_one_account(self) -> Config:
+        symbols = [section.symbol.lower() for section in self.markets]
+        twice = [s.symbol for s in self.markets if symbols.count(s.symbol.lower()) > 1]
+        if twice:
+            raise ValueError(
+                f"markets: {twice[0]} stands {len(twice)} times; give each contract a symbol of "
+                "its own (capital and small letters do not tell two apart)"
+            )
+        apart = [s for s in self.markets if s.interval != self.market.interval]
+        if apart:
+            raise ValueError(
+                f"markets: {apart[0].symbol} has bars of {apart[0].interval}, the account decides "
+                f"every {self.market.interval} (market.interval); give all of them one interval"
+            )
+        kinds = {section.ohlcv is None for section in self.markets}
+        if len(kinds) > 1:
+            simulated = next(s.symbol for s in self.markets if s.ohlcv is None)
+            raise ValueError(
+                f"markets: {simulated} names no ohlcv file and would be simulated beside real "
+                "ones; give its file"
+            )
+        return self
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The contracts of the account, in the order in which they act."""
+        return tuple(section.symbol for section in self.markets) or (self.market.symbol,)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the markets are drawn, not read."""
+        return (self.markets or (self.market,))[0].ohlcv is None
+
+    def each_market(self) -> tuple[Config, ...]:
+        """Return one configuration per contract: the same, of that contract alone.
+
+        Simulated contracts that share a seed are drawn from seeds of their own, made of it and of
+        their symbols.
+        """
+        if not self.markets:
+            return (self,)
+        return tuple(
+            self.model_copy(update={"market": _drawn_apart(section, self.seed), "markets": ()})
+            for section in self.markets
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and numbers, every default included."""
         dumped: dict[str, Any] = self.model_dump(mode="json")
+        # Of each contract only what it does not share, so that what is set in `market` holds.
+        dumped["markets"] = [
+            {"symbol": section["symbol"]} | _beyond(section, dumped["market"])
+            for section in dumped["markets"]
+        ]
         return dumped
 
     def to_yaml(self) -> str:
@@ -374,9 +433,14 @@ class Config(Section):
         hold; ``compute.device`` and ``compute.threads`` say where the answer is computed and are
         left out.
         """
-        question = self.as_dict()
-        for kind in ("ohlcv", "funding", "mark"):
-            question["market"][kind] = data_hashes.get(kind)
+        question: dict[str, Any] = self.model_dump(mode="json")
+        if self.markets:  # each of them is written out: what they have in common asks nothing
+            del question["market"]
+        else:
+            del question["markets"]
+        for section, of in _sections_with_sources(question):
+            for kind in DATA_FILES:
+                section[kind] = data_hashes.get(of(kind))
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
         question["strategy"]["name"] = _named_by_content(self.strategy.name)
         question["label"]["kind"] = _named_by_content(self.label.kind)
@@ -389,6 +453,43 @@ def _named_by_content(name: str) -> str:
     """Replace the file in ``path/to/file.py:Name`` by the hash of what it holds."""
     file, _, attribute = name.rpartition(":")
     return f"{_content(file)}:{attribute}" if file.endswith(".py") else name
+
+
+def _beyond(section: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of a section that say something else than the one it is written over."""
+    return {
+        key: _beyond(value, common[key]) if isinstance(value, dict) else value
+        for key, value in section.items()
+        if value != common[key]
+    }
+
+
+def source_name(symbol: str, kind: str) -> str:
+    """Return what a data file is called where the account holds several contracts."""
+    return f"{symbol}/{kind}"
+
+
+def _sections_with_sources(
+    question: dict[str, Any],
+) -> list[tuple[dict[str, Any], Callable[[str], str]]]:
+    """Return each market of a question, and how its data files are called."""
+    if "market" in question:
+        return [(question["market"], str)]
+    return [
+        (section, functools.partial(source_name, section["symbol"]))
+        for section in question["markets"]
+    ]
+
+
+def _drawn_apart(section: MarketSection, seed: int) -> MarketSection:
+    """Return a simulated contract with a seed that no other symbol of the account has."""
+    if section.ohlcv is not None or section.simulate.seed is not None:
+        return section
+    drawn = hashlib.sha256(f"{seed} {section.symbol}".encode()).digest()
+    own = int.from_bytes(drawn[:4], "big") >> 1
+    return section.model_copy(
+        update={"simulate": section.simulate.model_copy(update={"seed": own})}
+    )
 
 
 def _content(path: str) -> str:
@@ -427,9 +528,23 @@ def of_layers(layered: Layered) -> Config:
 def resolve(raw: dict[str, Any]) -> Config:
     """Validate a plain mapping into a Config, turning each problem into one readable line."""
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(_with_markets_written_out(raw))
     except pydantic.ValidationError as error:
         raise _readable(error) from error
+
+
+def _with_markets_written_out(raw: dict[str, Any]) -> dict[str, Any]:
+    """Write each entry of ``markets`` over ``market``; a single one is the market itself."""
+    entries, common = raw.get("markets"), raw.get("market", {})
+    if not isinstance(entries, list) or not isinstance(common, dict):
+        return raw  # absent, or refused by the section's own check
+    whole = [layers.over(common, entry) if isinstance(entry, dict) else entry for entry in entries]
+    unnamed = [n for n, one in enumerate(entries) if isinstance(one, dict) and "symbol" not in one]
+    if unnamed and len(whole) > 1:
+        raise ConfigError("each contract needs a symbol", key=f"markets.{unnamed[0]}")
+    if len(whole) == 1:
+        return {**raw, "market": whole[0], "markets": []}
+    return {**raw, "markets": whole}
 
 
 def _readable(error: pydantic.ValidationError) -> ConfigError:
@@ -502,11 +617,14 @@ def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Co
     def absolute(text: str, key: str) -> str:
         return _absolute(text, folder_of(key), key)
 
-    market = {
-        kind: absolute(text, f"market.{kind}")
-        for kind in ("ohlcv", "funding", "mark")
-        if (text := getattr(config.market, kind)) is not None
-    }
+    def with_files(section: MarketSection, key: str) -> MarketSection:
+        found = {
+            kind: absolute(text, f"{key}.{kind}")
+            for kind in DATA_FILES
+            if (text := getattr(section, kind)) is not None
+        }
+        return section.model_copy(update=found)
+
     modules = tuple(absolute(text, "features.modules") for text in config.features.modules)
 
     def plugin(name: str, key: str) -> str:
@@ -519,7 +637,8 @@ def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Co
         update={
             "strategy": config.strategy.model_copy(update={"name": strategy}),
             "label": config.label.model_copy(update={"kind": label}),
-            "market": config.market.model_copy(update=market),
+            "market": with_files(config.market, "market"),
+            "markets": tuple(with_files(section, "markets") for section in config.markets),
             "features": config.features.model_copy(update={"modules": modules}),
         }
     )

@@ -7,8 +7,8 @@ means longs pay shorts. Optional numbers are tested with ``is None``: zero is a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -85,6 +85,11 @@ class Finding:
     def as_dict(self) -> dict[str, str | None]:
         """Return the fields as ``audit.json`` holds them."""
         return {**vars(self), "level": str(self.level)}
+
+
+def about(symbol: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings of one of several contracts: their place begins with its symbol."""
+    return tuple(replace(one, where=f"{symbol} {one.where}") for one in findings)
 
 
 # ── market ───────────────────────────────────────────────────────────────────────────────────────

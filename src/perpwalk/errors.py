@@ -16,6 +16,8 @@ A message says what is wrong, where, and what to do; the command line prints it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -100,3 +102,14 @@ class EnvironmentFailedError(PerpwalkError):
     """The environment failed: disk full, permission lost, lock held."""
 
     exit_code = 5
+
+
+@contextmanager
+def naming(symbol: str | None) -> Iterator[None]:
+    """Put the contract's symbol in front of what goes wrong inside; None where there is but one."""
+    try:
+        yield
+    except PerpwalkError as error:
+        if symbol is not None:
+            error.args = (f"{symbol}: {error}", *error.args[1:])
+        raise

@@ -150,6 +150,11 @@ def _merged(
     return raw, where
 
 
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, section by section."""
+    return _merged(below, {}, above, None)[0]
+
+
 # ── overrides ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,16 +8,17 @@ them against each other. The account's rules are in ``docs/account.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from perpwalk.domain import Finding, Level
+from perpwalk.domain import Finding, FloatArray, IntArray, Level, Market, to_ns
 
 # One row per bar of the replay, stamped with its close. Costs (fee, slippage, liquidation) are
 # positive when paid; funding is positive when received; `price_pnl` is measured at reference
-# prices, before slippage. With several symbols `price` and `position` belong to the first one.
+# prices, before slippage. With several symbols `price` and `position` belong to the first one, and
+# `with_tracks` adds `basket`.
 EQUITY_COLUMNS = (
     "close_time",
     "price",
@@ -84,6 +85,47 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> pd.DataFr
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Track:
+    """When the bars of one of several contracts close, and at what price; both shape (bars,).
+
+    Of all bars of its market, so that a fill's ``bar`` finds its own.
+    """
+
+    symbol: str
+    close_ns: IntArray
+    close: FloatArray
+
+    def at(self, stamps_ns: IntArray) -> FloatArray:
+        """Return the last close at each stamp; before the first bar that bar's own."""
+        last = np.searchsorted(self.close_ns, stamps_ns, side="right") - 1
+        prices: FloatArray = self.close[np.maximum(last, 0)]
+        return prices
+
+
+def with_tracks(ledger: Ledger, markets: Sequence[Market]) -> Ledger:
+    """Return the account of several contracts with their closes, and what holding all was worth.
+
+    ``equity`` gets the column ``basket``: one unit of money, put into all contracts in equal parts
+    at the first close and left there. One contract alone stays as it is.
+    """
+    if len(markets) < 2:
+        return ledger
+    tracks = tuple(
+        Track(symbol=one.symbol, close_ns=to_ns(one.bars.close_time), close=one.bars.close)
+        for one in markets
+    )
+    stamps = to_ns(pd.DatetimeIndex(ledger.equity["close_time"]))
+    prices = np.stack([track.at(stamps) for track in tracks])
+    basket = (prices / prices[:, :1]).mean(axis=0)
+    return replace(ledger, equity=ledger.equity.assign(basket=basket), tracks=tracks)
+
+
+def holding_price(equity: pd.DataFrame) -> pd.Series:
+    """Return what holding was worth at each close: the contract, or the basket of several."""
+    return equity["basket"] if "basket" in equity else equity["price"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Ledger:
     """The whole account of one replay.
 
@@ -98,6 +140,8 @@ class Ledger:
         market orders towards a target.
     bankrupt_at
         When equity reached zero and trading ended, or None.
+    tracks
+        The contracts of the account, in its order, where there are several.
     """
 
     initial_cash: float
@@ -107,6 +151,13 @@ class Ledger:
     funding: pd.DataFrame
     targets: pd.DataFrame | None = None
     bankrupt_at: pd.Timestamp | None = None
+    tracks: tuple[Track, ...] = ()
+
+    @property
+    def marks(self) -> dict[str, float]:
+        """The last price of each of several contracts."""
+        end = to_ns(pd.DatetimeIndex(self.equity["close_time"].iloc[-1:]))
+        return {track.symbol: float(track.at(end)[0]) for track in self.tracks}
 
     def check_identity(self, tolerance: float = 1e-9) -> tuple[float, Finding | None]:
         """Hold equity against its parts, bar by bar.

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from perpwalk.costs import CostSummary, break_even_accuracy
-from perpwalk.domain import BoolArray, Finding, FloatArray, Fold
+from perpwalk.domain import BoolArray, Finding, FloatArray, Fold, IntArray, to_ns
 from perpwalk.ledger import Ledger
+from perpwalk.metrics_contracts import contract_fields
 from perpwalk.metrics_fields import (
     COUNTS,
     DIRECTION_FIELDS,
@@ -32,7 +34,7 @@ from perpwalk.periods import Period, all_periods
 from perpwalk.uncertainty import calibration, direction, overlap
 from perpwalk.uncertainty import proportions as shares
 from perpwalk.uncertainty.auc import Placements, delong_interval, placements
-from perpwalk.uncertainty.estimate import two_sided_z
+from perpwalk.uncertainty.estimate import two_sided_z, upper_tail
 
 __all__ = [
     "COUNTS",
@@ -85,7 +87,8 @@ def metrics_table(
     ----------
     predictions
         One row per test decision in time order: ``close_time, fold, p_up, threshold, label,
-        forward_return``. A decision without a label (null or -1) is not scored.
+        forward_return``; with ``symbol`` where the account holds several contracts. A decision
+        without a label (null or -1) is not scored.
     ledger
         The replay over the same decisions.
     horizon
@@ -102,15 +105,28 @@ def metrics_table(
     ``max_drawdown`` ≤ 0 (its bounds are a band for another path of as many bars: the longer the
     path, the deeper it falls), ``benchmark_return`` that of holding the contract over the same
     bars, ``majority_accuracy`` the share of the commoner class among the scored rows.
+
+    Of several contracts, rows of one stamp count as one observation in every interval, the
+    benchmark is holding all in equal parts, and each has a row of its own (``contract_fields``).
     """
     decisions = _decisions(predictions)
     book = Book.of(ledger, bar_interval)
     first, last = _span(decisions, book)
     found = Undefined()
     rows = [
-        _row(period, decisions, book, horizon, confidence, found)
+        _row(
+            period,
+            decisions,
+            money_fields(period, book, confidence, found),
+            horizon,
+            confidence,
+            found,
+        )
         for period in all_periods(folds, first, last, bar_interval)
     ]
+    if ledger.tracks:  # before the last row, which is that of all
+        whole = Period("all", "all", first, last + bar_interval)
+        rows[-1:-1] = _contract_rows(whole, ledger, decisions, book, horizon, confidence, found)
     return MetricsTable(_typed(rows), found.findings())
 
 
@@ -139,7 +155,10 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Decisions with a label and a usable probability, in time order; columns of shape (n,)."""
+    """Decisions with a label and a usable probability, in time order; columns of shape (n,).
+
+    ``symbol`` is None where all are of one contract.
+    """
 
     close_time: pd.DatetimeIndex
     fold: npt.NDArray[np.int64]
@@ -147,6 +166,38 @@ class Scored:
     up: BoolArray
     called_up: BoolArray
     forward_return: FloatArray
+    symbol: npt.NDArray[np.str_] | None = None
+
+    @cached_property
+    def groups(self) -> IntArray | None:
+        """Each row's stamp, numbered in order; None where no two rows share one."""
+        if self.symbol is None:
+            return None
+        stamps: IntArray = to_ns(self.close_time)
+        numbers: IntArray = np.cumsum(np.diff(stamps, prepend=stamps[:1]) != 0)
+        return numbers
+
+    def vif(self, values: FloatArray, horizon: int) -> float:
+        """Return the variance inflation of the mean of ``values``, one per row.
+
+        For labels that overlap in time, and for contracts that move together: rows of one stamp
+        count as one observation.
+        """
+        return overlap.row_vif(values, horizon, self.groups)
+
+    def auc_vif(self, placed: Placements, horizon: int) -> float:
+        """Return the variance inflation of the AUC of these rows."""
+        if horizon <= 1 and self.symbol is None:
+            return 1.0
+        return self.vif(placed.influence(self.up), horizon)
+
+    def contracts(self) -> Iterator[tuple[str | None, Scored]]:
+        """Yield each contract with its rows; None is the name of one alone."""
+        if self.symbol is None:
+            yield None, self
+            return
+        for name in dict.fromkeys(self.symbol.tolist()):
+            yield name, replace(self.part(self.symbol == name), symbol=None)
 
     @property
     def hits(self) -> BoolArray:
@@ -158,6 +209,7 @@ class Scored:
         return Scored(
             self.close_time[rows], self.fold[rows], self.p_up[rows], self.up[rows],
             self.called_up[rows], self.forward_return[rows],
+            None if self.symbol is None else self.symbol[rows],
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -169,6 +221,17 @@ class _Decisions:
     scored: Scored
     close_time: pd.DatetimeIndex
     tied: BoolArray
+    symbol: npt.NDArray[np.str_] | None = None
+
+    def of(self, symbol: str) -> _Decisions:
+        """Return the decisions on one of several contracts."""
+        scored = dict(self.scored.contracts()).get(symbol)
+        own = np.asarray(self.symbol == symbol)
+        return _Decisions(
+            self.scored.part(slice(0)) if scored is None else scored,
+            self.close_time[own],
+            self.tied[own],
+        )
 
 
 def scored_rows(predictions: pd.DataFrame) -> Scored:
@@ -194,8 +257,24 @@ def _decisions(predictions: pd.DataFrame) -> _Decisions:
         up=label[usable] == 1,
         called_up=p_up[usable] > threshold[usable],
         forward_return=forward[usable],
+        symbol=symbol_of(predictions, usable),
     )
-    return _Decisions(scored, close_time, forward == 0)
+    return _Decisions(
+        scored, close_time, forward == 0, symbol_of(predictions, np.ones(len(label), dtype=bool))
+    )
+
+
+def of_symbol(predictions: pd.DataFrame, symbol: str) -> pd.DataFrame:
+    """Return the decisions on one of several contracts, as a table of that one alone."""
+    own = predictions[predictions["symbol"] == symbol]
+    return own.drop(columns="symbol").reset_index(drop=True)
+
+
+def symbol_of(predictions: pd.DataFrame, rows: BoolArray) -> npt.NDArray[np.str_] | None:
+    """Return whose decision each chosen row is; None where the table is of one contract."""
+    if "symbol" not in predictions:
+        return None
+    return predictions["symbol"].to_numpy(dtype=np.str_)[rows]
 
 
 def _direction_fields(
@@ -211,7 +290,7 @@ def _direction_fields(
         found.add("P005", "no scored decision", period, DIRECTION_FIELDS)
         return fields
     up_rate = float(rows.up.mean())
-    vif = 1.0 if horizon <= 1 else overlap.estimated_vif(rows.hits.astype(float), horizon)
+    vif = rows.vif(rows.hits.astype(float), horizon)
     wilson = shares.wilson(float(rows.hits.sum()) / vif, n / vif, confidence)
     fields |= {
         "up_rate": up_rate,
@@ -227,7 +306,11 @@ def _direction_fields(
     if test is None:
         found.add("P005", "one class of labels or of forecasts", period, ["pesaran_timmermann_p"])
     else:
-        fields["pesaran_timmermann_p"] = test.p_one_sided
+        # Contracts that move together are fewer independent calls than there are rows.
+        shared = 1.0 if rows.symbol is None else math.sqrt(vif)
+        fields["pesaran_timmermann_p"] = (
+            test.p_one_sided if shared == 1 else upper_tail(test.statistic / shared)
+        )
     return fields
 
 
@@ -251,7 +334,7 @@ def _probability_fields(
         found.add("P005", "one scored decision", period, names)
         return fields
     for name, values in losses.items():
-        vif = 1.0 if horizon <= 1 else overlap.estimated_vif(values, horizon)
+        vif = rows.vif(values, horizon)
         half = two_sided_z(confidence) * float(values.std(ddof=1)) * math.sqrt(vif / len(values))
         centre = float(values.mean())
         fields |= {f"{name}_lo": max(0.0, centre - half), f"{name}_hi": centre + half}
@@ -265,16 +348,11 @@ def _auc_fields(
     if placed is None:
         found.add("P005", "one class of labels", period, ["auc", "auc_lo", "auc_hi"])
         return {}
-    interval = delong_interval(placed, confidence, vif=auc_vif(placed, rows.up, horizon))
+    interval = delong_interval(placed, confidence, vif=rows.auc_vif(placed, horizon))
     if interval is None:
         found.add("P005", "one row of a class", period, ["auc_lo", "auc_hi"])
         return {"auc": placed.auc}
     return {"auc": placed.auc, "auc_lo": interval.low, "auc_hi": interval.high}
-
-
-def auc_vif(placed: Placements, up: BoolArray, horizon: int) -> float:
-    """Return the variance inflation of an AUC over overlapping labels; 1 for horizon 1."""
-    return 1.0 if horizon <= 1 else overlap.estimated_vif(placed.influence(up), horizon)
 
 
 # ── the table ────────────────────────────────────────────────────────────────────────────────────
@@ -291,7 +369,7 @@ def _span(decisions: _Decisions, book: Book) -> tuple[pd.Timestamp, pd.Timestamp
 def _row(
     period: Period,
     decisions: _Decisions,
-    book: Book,
+    money: dict[str, Value],
     horizon: int,
     confidence: float,
     found: Undefined,
@@ -302,8 +380,27 @@ def _row(
         "start": period.start,
         "end": period.end,
         **_direction_fields(period, decisions, horizon, confidence, found),
-        **money_fields(period, book, confidence, found),
+        **money,
     }
+
+
+def _contract_rows(
+    whole: Period,
+    ledger: Ledger,
+    decisions: _Decisions,
+    book: Book,
+    horizon: int,
+    confidence: float,
+    found: Undefined,
+) -> list[dict[str, object]]:
+    """Return a row over the whole replay for each of several contracts."""
+    rows = []
+    for track in ledger.tracks:
+        period = replace(whole, kind="symbol", name=track.symbol)
+        own = decisions.of(track.symbol)
+        money = contract_fields(period, ledger, book, track, confidence, found)
+        rows.append(_row(period, own, money, horizon, confidence, found))
+    return rows
 
 
 def _typed(rows: list[dict[str, object]]) -> pd.DataFrame:

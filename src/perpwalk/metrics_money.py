@@ -11,7 +11,7 @@ import pandas as pd
 
 from perpwalk import returns as growth
 from perpwalk.domain import FloatArray
-from perpwalk.ledger import Ledger
+from perpwalk.ledger import Ledger, holding_price
 from perpwalk.metrics_fields import BOUNDS, MONEY_FIELDS, Undefined, Value, with_bounds
 from perpwalk.periods import Period
 from perpwalk.trades import closed_results
@@ -24,7 +24,10 @@ RESAMPLES = 1000  # of the bootstrap of a period's bars or trades
 
 @dataclass(frozen=True, eq=False)
 class Book:
-    """Columns of a ledger under the open time of each bar."""
+    """Columns of a ledger under the open time of each bar.
+
+    ``price`` is what holding was worth: the contract's, or that of all contracts in equal parts.
+    """
 
     open_time: pd.DatetimeIndex
     interval: pd.Timedelta
@@ -32,6 +35,7 @@ class Book:
     price: FloatArray
     exposure: FloatArray
     traded_share: FloatArray
+    equity_before: FloatArray
     fee: FloatArray
     funding: FloatArray
     slippage: FloatArray
@@ -48,17 +52,18 @@ class Book:
         trade_row, trade_net = closed_results(ledger)
         column = {
             name: book[name].to_numpy(dtype=float)
-            for name in ("price", "exposure", "traded_notional", "fee", "funding", "slippage")
+            for name in ("exposure", "traded_notional", "fee", "funding", "slippage")
         }
         return cls(
             open_time=pd.DatetimeIndex(book["close_time"]) - interval,
             interval=interval,
             returns=growth.equity_returns(ledger.initial_cash, equity),
-            price=column["price"],
+            price=holding_price(book).to_numpy(dtype=float),
             exposure=column["exposure"],
             traded_share=np.where(
                 alive, column["traded_notional"] / np.where(alive, before, 1.0), 0.0
             ),
+            equity_before=before,
             fee=column["fee"],
             funding=column["funding"],
             slippage=column["slippage"],
@@ -102,7 +107,8 @@ def money_fields(
     }
     fields |= _sharpe_fields(returns, per_year, confidence)
     fields |= _growth_bounds(returns, per_year, confidence)
-    fields |= _trade_fields(rows, book, confidence)
+    in_period = (book.trade_row >= rows.start) & (book.trade_row < rows.stop)
+    fields |= trade_fields(book.trade_net[in_period], confidence)
     _explain_money(fields, period, found)
     return fields
 
@@ -134,8 +140,8 @@ def _growth_bounds(returns: FloatArray, per_year: float, confidence: float) -> d
     }
 
 
-def _trade_fields(rows: slice, book: Book, confidence: float) -> dict[str, Value]:
-    net = book.trade_net[(book.trade_row >= rows.start) & (book.trade_row < rows.stop)]
+def trade_fields(net: FloatArray, confidence: float) -> dict[str, Value]:
+    """Return the columns that finished trades of these net results fill."""
     fields: dict[str, Value] = {"trades": len(net)}
     if len(net) < FEW_TRADES:
         return fields

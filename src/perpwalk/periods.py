@@ -1,4 +1,4 @@
-"""Named slices of time: fold, month, quarter, year and all.
+"""Named slices: fold, month, quarter, year, each of several contracts, and all.
 
 A period is a half-open interval of decision times ``[start, end)``. A decision at a close governs
 the bar that opens there, so a bar's PnL belongs to the period that contains its *open* time: the
@@ -15,7 +15,7 @@ import pandas as pd
 
 from perpwalk.domain import Fold, to_ns
 
-KINDS = ("fold", "month", "quarter", "year", "all")
+KINDS = ("fold", "month", "quarter", "year", "symbol", "all")
 _CALENDAR = {"month": "M", "quarter": "Q", "year": "Y"}
 
 
@@ -71,8 +71,15 @@ def calendar_periods(
 def all_periods(
     folds: Sequence[Fold], first: pd.Timestamp, last: pd.Timestamp, interval: pd.Timedelta
 ) -> tuple[Period, ...]:
-    """Return every period of a run in report order: folds, months, quarters, years, all."""
-    found = [Period("fold", f"{f.number:03d}", f.test.start, f.test.end) for f in folds]
+    """Return every period of a run in report order: folds, months, quarters, years, all.
+
+    Folds of several contracts share their numbers: one period spans the tests of a number.
+    """
+    spans: dict[int, tuple[pd.Timestamp, pd.Timestamp]] = {}
+    for fold in folds:
+        start, end = spans.get(fold.number, (fold.test.start, fold.test.end))
+        spans[fold.number] = min(start, fold.test.start), max(end, fold.test.end)
+    found = [Period("fold", f"{n:03d}", *spans[n]) for n in sorted(spans)]
     for kind in _CALENDAR:
         found.extend(calendar_periods(kind, first, last, interval))
     found.append(Period("all", "all", first, last + interval))

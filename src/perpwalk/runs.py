@@ -146,9 +146,9 @@ class RunFolder:
         """Where finished folds wait until the run is whole."""
         return self.partial / "work"
 
-    def fold_work(self, number: int) -> Path:
+    def fold_work(self, number: int, symbol: str | None = None) -> Path:
         """Return the folder that keeps a finished fold's forecast while the run is made."""
-        return self.work / f"fold-{number:03d}"
+        return self.work / fold_name(number, symbol)
 
     def finish(self) -> Path:
         """Drop the working files and move the run to its final place, replacing an older one."""
@@ -236,18 +236,34 @@ def _lock(final: Path) -> IO[bytes]:
         stream.close()
 
 
+def fold_name(number: int, symbol: str | None = None) -> str:
+    """Return where a fold is kept under ``models/`` or ``work/``.
+
+    ``symbol`` is that of one of several contracts; None where there is but one.
+
+    >>> fold_name(3), fold_name(3, "ETHUSDT")
+    ('fold-003', 'ETHUSDT/fold-003')
+    """
+    name = f"fold-{number:03d}"
+    return name if symbol is None else f"{symbol}/{name}"
+
+
+def _kept_folds(work: Path) -> list[Path]:
+    return [*work.glob("fold-*"), *work.glob("*/fold-*")]
+
+
 def _take_up(folder: RunFolder, key: str) -> None:
     marker = folder.work / "key"
     if folder.partial.exists() and not (marker.exists() and marker.read_text() == key):
         shutil.rmtree(folder.partial)
     folder.work.mkdir(parents=True, exist_ok=True)
     write_text(marker, key)
-    folder.resumed_folds = sum(1 for _ in folder.work.glob("fold-*"))
+    folder.resumed_folds = len(_kept_folds(folder.work))
 
 
 def _remove_if_useless(folder: RunFolder) -> None:
     """Remove a partial folder that holds no finished fold: nothing would be resumed from it."""
-    if folder.partial.exists() and not any(folder.work.glob("fold-*")):
+    if folder.partial.exists() and not _kept_folds(folder.work):
         shutil.rmtree(folder.partial, ignore_errors=True)
 
 
@@ -458,7 +474,7 @@ def list_runs(results: Path) -> pd.DataFrame:
         if not folder.is_dir() or folder.name.startswith("."):
             continue
         if folder.name.endswith(PARTIAL):
-            folds = sum(1 for _ in (folder / "work").glob("fold-*"))
+            folds = len(_kept_folds(folder / "work"))
             rows.append((folder.parent.name, folder.name, "interrupted", f"{folds} folds kept"))
         elif (folder / "manifest.json").is_file():
             run = Run(folder)

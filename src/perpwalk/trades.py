@@ -52,8 +52,8 @@ def round_trips(ledger: Ledger, *, marks: Mapping[str, float] | None = None) -> 
     Parameters
     ----------
     marks
-        Last price per symbol, for trades still open at the end. Without it the last ``price`` of
-        the equity table is taken, which belongs to the ledger's first symbol.
+        Last price per symbol, for trades still open at the end; by default those of the ledger's
+        ``tracks``, or, of one symbol alone, the last ``price`` of the equity table.
 
     Returns
     -------
@@ -71,6 +71,8 @@ def round_trips(ledger: Ledger, *, marks: Mapping[str, float] | None = None) -> 
     """
     trades = _settled_trades(ledger)
     last_row = len(ledger.equity) - 1
+    if marks is None and ledger.tracks:
+        marks = ledger.marks
     rows = [_row(n, trade, ledger, marks, last_row) for n, trade in enumerate(trades)]
     frame = pd.DataFrame(rows, columns=list(TRADE_COLUMNS))
     for column in ("opened_at", "closed_at"):
@@ -78,10 +80,15 @@ def round_trips(ledger: Ledger, *, marks: Mapping[str, float] | None = None) -> 
     return frame
 
 
-def closed_results(ledger: Ledger) -> tuple[IntArray, FloatArray]:
-    """Return, per finished trade, the equity row it ended in and its net PnL; both shape (k,)."""
+def closed_results(ledger: Ledger, symbol: str | None = None) -> tuple[IntArray, FloatArray]:
+    """Return, per finished trade, the equity row it ended in and its net PnL; both shape (k,).
+
+    Of all symbols, or of the one that is named.
+    """
     finished = [
-        (t.end, t.costed(t.reference_flow)) for t in _settled_trades(ledger) if t.end is not None
+        (t.end, t.costed(t.reference_flow))
+        for t in _settled_trades(ledger)
+        if t.end is not None and symbol in (None, t.symbol)
     ]
     rows = np.array([row for row, _ in finished], dtype=np.int64)
     return rows, np.array([net for _, net in finished], dtype=np.float64)
@@ -90,17 +97,30 @@ def closed_results(ledger: Ledger) -> tuple[IntArray, FloatArray]:
 def fill_rows(ledger: Ledger) -> IntArray:
     """Return the row of the equity table whose bar each fill happened in; shape (fills,).
 
-    A fill's ``bar`` numbers the bars of the replay; the equity table may start later. The distance
-    is read off the market fills, which are stamped with their bar's open.
+    A fill's ``bar`` numbers the bars of its symbol, whose closes the ledger's ``tracks`` know. Of
+    one symbol alone the distance between its bars and the table's rows is read off the market
+    fills, which are stamped with their bar's open.
     """
     fills, closes = ledger.fills, pd.DatetimeIndex(ledger.equity["close_time"])
     if fills.empty:
         return np.zeros(0, dtype=np.int64)
+    if ledger.tracks:
+        return _rows_by_close(ledger, to_ns(closes))
     # A stamp at a bar's close belongs to that bar but is found in the next one: hence the maximum.
     by_time = np.searchsorted(to_ns(closes), to_ns(pd.DatetimeIndex(fills["time"])), side="right")
     bar = fills["bar"].to_numpy(dtype=np.int64)
     offset = int((bar - by_time).max())
     rows: IntArray = bar - offset
+    return rows
+
+
+def _rows_by_close(ledger: Ledger, closes: IntArray) -> IntArray:
+    bar = ledger.fills["bar"].to_numpy(dtype=np.int64)
+    closed = np.zeros(len(bar), dtype=np.int64)
+    for track in ledger.tracks:
+        own = (ledger.fills["symbol"] == track.symbol).to_numpy()
+        closed[own] = track.close_ns[bar[own]]
+    rows: IntArray = np.searchsorted(closes, closed)
     return rows
 
 

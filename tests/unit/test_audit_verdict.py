@@ -12,7 +12,7 @@ from hand_made_book import HOUR, Book
 
 from perpwalk.audit.document import audit_document
 from perpwalk.audit.evidence import Evidence, gather_evidence, naive_rules
-from perpwalk.audit.judge import judge, judge_again
+from perpwalk.audit.judge import Contract, judge, judge_again
 from perpwalk.audit.outside import Outside, search_findings
 from perpwalk.audit.verdict import Word, verdict
 from perpwalk.config import LabelSection
@@ -298,8 +298,8 @@ def judged(predictions: pd.DataFrame, ledger: Ledger, market: Market, **options:
     table = metrics_table(predictions, ledger, folds=folds, bar_interval=HOUR, horizon=1)
     section = LabelSection()
     return judge(
-        market=market, labels=make_labels(market.bars, section), section=section, folds=folds,
-        predictions=predictions, ledger=ledger, metrics=table, **options,
+        [Contract(market=market, labels=make_labels(market.bars, section), folds=folds)],
+        section=section, predictions=predictions, ledger=ledger, metrics=table, **options,
     )  # fmt: skip
 
 

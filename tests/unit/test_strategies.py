@@ -305,17 +305,22 @@ def test_the_view_refuses_to_look_ahead():
 
 def test_each_market_has_its_own_signal():
     """
-    One strategy over two markets: long the one, short the other, one equity.
+    One strategy over two markets: long the one, short the other, each with half of the equity.
+
+    A ``share`` of 1 lets each take its exposure of the whole.
     """
     one = market(bars(flat(100, 100, 100), symbol="ABC"))
     two = market(bars(flat(50, 50, 50), symbol="XYZ"))
     sources = [ReplayMarket(one, Says(one, 0.6)), ReplayMarket(two, Says(two, 0.4))]
 
-    ledger = replay(sources, LongShort, {"exposure": 0.4}, account())
+    def filled(**params: float) -> list[tuple[str, float]]:
+        fills = replay(sources, LongShort, {"exposure": 0.4, **params}, account()).fills
+        return list(zip(fills["symbol"], fills["quantity"], strict=True))
 
-    assert [("ABC", 4.0), ("XYZ", -8.0)] == list(
-        zip(ledger.fills["symbol"], ledger.fills["quantity"], strict=True)
-    )
+    assert [("ABC", 2.0), ("XYZ", -4.0)] == filled()
+    assert [("ABC", 4.0), ("XYZ", -8.0)] == filled(share=1.0)
+    with pytest.raises(UsageError, match="share is -1"):
+        filled(share=-1.0)
 
 
 def test_a_market_is_asked_about_once_a_bar():
@@ -410,7 +415,8 @@ def test_a_strategy_is_found_by_module_and_by_file(tmp_path: Path):
 
     assert (LongShort, {}) == load_strategy("strategies.lstm_xgb:LongShort", {})
     mine, params = load_strategy(f"{file}:Mine", {"least": 1})
-    assert {"exposure": 0.95, "rebalance_band": 0.1, "least": 0.1} == declared_params(mine)
+    declared = {"exposure": 0.95, "rebalance_band": 0.1, "share": None, "least": 0.1}
+    assert declared == declared_params(mine)
     assert [(9.5, 100.0)] == fills(replay([ReplayMarket(still(2))], mine, params, account()))
 
 

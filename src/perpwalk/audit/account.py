@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,21 +22,24 @@ BEST, CONCENTRATED = 5, 0.5
 
 
 def audit_account(
-    ledger: Ledger, bars: BarFrame | None = None, broker: BrokerSection | None = None
+    ledger: Ledger,
+    bars: BarFrame | Sequence[BarFrame] | None = None,
+    broker: BrokerSection | None = None,
 ) -> tuple[Finding, ...]:
     """Return what the book gives cause to say.
 
     A001 … A008 and A012; A009 where the ``broker``'s cost schedule is known, A010 where ``bars``
-    are. A011 is the cross-check of two ledgers and comes from the engine.
+    are (those of each contract). A011 is the cross-check of two ledgers and comes from the engine.
     """
-    case = _Case(ledger, bars, broker)
+    given = () if bars is None else (bars,) if isinstance(bars, BarFrame) else tuple(bars)
+    case = _Case(ledger, given, broker)
     return tuple(finding for check in _CHECKS for finding in check(case))
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
     ledger: Ledger
-    bars: BarFrame | None
+    bars: tuple[BarFrame, ...]
     broker: BrokerSection | None
 
 
@@ -225,22 +228,28 @@ def _concentration(case: _Case) -> Iterator[Finding]:
 
 
 def _outside_bar(case: _Case) -> Iterator[Finding]:
-    if case.bars is None or case.ledger.fills.empty:
-        return
+    if not case.ledger.fills.empty:
+        for bars in case.bars:
+            yield from _outside_bars(case, bars)
+
+
+def _outside_bars(case: _Case, bars: BarFrame) -> Iterator[Finding]:
     closes = to_ns(pd.DatetimeIndex(case.ledger.equity["close_time"]))
-    bar = np.searchsorted(to_ns(case.bars.close_time), closes[fill_rows(case.ledger)])
-    own = (case.ledger.fills["symbol"] == case.bars.symbol).to_numpy()
+    bar = np.searchsorted(to_ns(bars.close_time), closes[fill_rows(case.ledger)])
+    bar = np.minimum(bar, len(bars) - 1)  # fills of other contracts may lie beyond these bars
+    own = (case.ledger.fills["symbol"] == bars.symbol).to_numpy()
     price = case.ledger.fills["reference_price"].to_numpy(dtype=float)
     # A liquidation judged on a mark series may lie outside the traded range: that is its point.
     own = own & ~case.ledger.fills["reason"].isin(FORCED_EXITS).to_numpy()
     slack = 1e-9 * price
-    outside = own & ((price < case.bars.low[bar] - slack) | (price > case.bars.high[bar] + slack))
+    outside = own & ((price < bars.low[bar] - slack) | (price > bars.high[bar] + slack))
     if outside.any():
+        whose = f"of {bars.symbol} " if len(case.bars) > 1 else ""
         yield Finding(
             code="A010",
             level=Level.ERROR,
             where=_stamps(case.ledger.fills["time"][outside]),
-            message=f"{int(outside.sum()):,} fill(s) outside the bar's range",
+            message=f"{int(outside.sum()):,} fill(s) {whose}outside the bar's range",
             observed=f"first at {price[int(np.argmax(outside))]:.10g}",
             expected="a reference price within low and high",
             why="nobody traded at that price",

@@ -18,19 +18,19 @@ import pandas as pd
 import yaml
 
 from perpwalk import seal
-from perpwalk.audit.predictions import PredictionContext, audit_predictions
+from perpwalk.audit.evidence import RULES, naive_rules
+from perpwalk.audit.predictions import PredictionContext, audit_pooled, audit_predictions
 from perpwalk.config import Config, parse_duration, resolve
 from perpwalk.costs import CostSummary
-from perpwalk.domain import Finding, FloatArray, Level
+from perpwalk.domain import Finding, FloatArray, Level, about
 from perpwalk.errors import UsageError
 from perpwalk.labels import duration_bars
-from perpwalk.metrics import Scored, auc_vif, scored_rows
+from perpwalk.metrics import Scored, of_symbol, scored_rows
 from perpwalk.runs import Run
 from perpwalk.simulate import best_accuracy, best_auc
 from perpwalk.uncertainty.auc import delong_interval, placements
-from perpwalk.uncertainty.bootstrap import Target, auc_of, bootstrap_estimates
+from perpwalk.uncertainty.bootstrap import Target, bootstrap_estimates
 from perpwalk.uncertainty.estimate import Estimate
-from perpwalk.uncertainty.overlap import estimated_vif
 from perpwalk.uncertainty.proportions import wilson
 
 RESAMPLES, AUC_RESAMPLES = 2000, 1000
@@ -154,8 +154,8 @@ def check_run(
         _edge(case),
         _auc(case, min_auc),
     )
-    counts = _counts(case)
-    obstacles = list(dict.fromkeys(_obstacles(case, counts, table)))
+    counts = _counts(case.predictions)
+    obstacles = list(dict.fromkeys(_obstacles(case, table)))
     alarms = [] if _accepted(run) else list(dict.fromkeys(_alarms(case)))
     answer, exit_code, reasons = _weigh(table, obstacles, alarms)
     return CheckAnswer(
@@ -190,6 +190,7 @@ class _Case:
     run: Run
     config: Config
     predictions: pd.DataFrame
+    parts: Sequence[tuple[str | None, pd.DataFrame]]
     scored: Scored
     horizon: int
     findings: tuple[Finding, ...]
@@ -202,23 +203,45 @@ class _Case:
         predictions = predictions_with_thresholds(run)
         interval = parse_duration(config.market.interval, pd.Timedelta(0))
         horizon = duration_bars(config.label.horizon, interval, key="label.horizon")
-        context = PredictionContext(
+        whole = PredictionContext(
             horizon=horizon,
             bar_interval=interval,
             confidence=confidence,
             known_best=_known_best(config),
             constant_by_design=config.model.kind == "majority",
         )
+        parts = _by_contract(config, predictions)
+        findings = [
+            finding
+            for name, part in parts
+            for finding in _named(name, audit_predictions(part, whole))
+        ]
+        if len(parts) > 1:
+            findings += audit_pooled(predictions, whole)
         return cls(
             run=run,
             config=config,
             predictions=predictions,
             scored=scored_rows(predictions),
             horizon=horizon,
-            findings=audit_predictions(predictions, context),
+            parts=parts,
+            findings=tuple(findings),
             confidence=confidence,
             seed=seed,
         )
+
+
+def _by_contract(
+    config: Config, predictions: pd.DataFrame
+) -> list[tuple[str | None, pd.DataFrame]]:
+    """Return each contract's decisions under its name; None is the name of one alone."""
+    if len(config.symbols) == 1:
+        return [(None, predictions)]
+    return [(symbol, of_symbol(predictions, symbol)) for symbol in config.symbols]
+
+
+def _named(name: str | None, findings: Sequence[Finding]) -> Sequence[Finding]:
+    return findings if name is None else about(name, findings)
 
 
 def predictions_with_thresholds(run: Run) -> pd.DataFrame:
@@ -240,9 +263,16 @@ def predictions_with_thresholds(run: Run) -> pd.DataFrame:
             raise UsageError(
                 f"{run.path / name} has no column '{missing[0]}'; make the run again (--force)"
             )
-    threshold = predictions["fold"].map(folds.set_index("fold")["threshold"])
-    if threshold.isna().any():
-        fold = predictions["fold"][threshold.isna()].iloc[0]
+    keys = ["symbol", "fold"] if "symbol" in predictions else ["fold"]
+    missing = sorted({*keys} - {*folds.columns})
+    if missing:
+        raise UsageError(
+            f"{run.path / 'folds.csv'} has no column '{missing[0]}'; make the run again (--force)"
+        )
+    of_fit = folds.drop_duplicates(keys)[[*keys, "threshold"]]
+    threshold = predictions[keys].merge(of_fit, on=keys, how="left")["threshold"].to_numpy()
+    if np.isnan(threshold).any():
+        fold = " ".join(map(str, predictions[keys][np.isnan(threshold)].iloc[0]))
         raise UsageError(f"{run.path / 'folds.csv'} has no threshold for fold {fold}")
     return predictions.assign(threshold=threshold.astype(float))
 
@@ -259,9 +289,9 @@ def _config(run: Run) -> Config:
 
 def _known_best(config: Config) -> dict[str, float] | None:
     """Return what the best forecast of a simulated market reaches; None on real data."""
-    if config.market.ohlcv is not None:
+    if not config.is_simulated:
         return None
-    edge = config.market.simulate.edge
+    edge = max(one.market.simulate.edge for one in config.each_market())
     return {"best_auc": best_auc(edge), "best_accuracy": best_accuracy(edge)}
 
 
@@ -278,7 +308,7 @@ def _undefined(case: _Case, reason: str) -> Estimate:
     return Estimate(value=None, level=case.confidence, n=len(case.scored), reason=reason)
 
 
-def _bootstrap(case: _Case, target: Target, resamples: int = RESAMPLES) -> Estimate:
+def _bootstrap(case: _Case, target: Target, vif: float, resamples: int = RESAMPLES) -> Estimate:
     (found,), _ = bootstrap_estimates(
         [target],
         horizon=case.horizon,
@@ -286,11 +316,7 @@ def _bootstrap(case: _Case, target: Target, resamples: int = RESAMPLES) -> Estim
         resamples=resamples,
         seed=case.seed,
     )
-    return replace(found, n_eff=found.n / _vif(case, target.influence))
-
-
-def _vif(case: _Case, values: FloatArray) -> float:
-    return 1.0 if case.horizon <= 1 else estimated_vif(values, case.horizon)
+    return replace(found, n_eff=found.n / vif)
 
 
 def _accuracy(case: _Case, bar: float) -> Measure:
@@ -300,7 +326,7 @@ def _accuracy(case: _Case, bar: float) -> Measure:
             name="accuracy", estimate=_undefined(case, "no scored decisions"), twin=None, bar=bar
         )
     hits = case.scored.hits.astype(np.float64)
-    vif = _vif(case, hits)
+    vif = case.scored.vif(hits, case.horizon)
     interval = wilson(float(hits.sum()) / vif, n / vif, case.confidence)
     twin = Estimate(
         value=float(hits.mean()),
@@ -311,7 +337,7 @@ def _accuracy(case: _Case, bar: float) -> Measure:
         n=n,
         n_eff=n / vif,
     )
-    estimate = _bootstrap(case, Target.mean("accuracy", hits))
+    estimate = _bootstrap(case, Target.mean("accuracy", hits, case.scored.groups), vif)
     return Measure(name="accuracy", estimate=estimate, twin=twin, bar=bar)
 
 
@@ -322,11 +348,11 @@ def _edge(case: _Case) -> Measure:
         return Measure(
             name=name, estimate=_undefined(case, "no scored decisions"), twin=None, bar=0.0
         )
-    commoner = bool(case.scored.up.mean() >= 0.5)
-    difference = case.scored.hits.astype(np.float64) - (case.scored.up == commoner)
-    return Measure(
-        name=name, estimate=_bootstrap(case, Target.mean(name, difference)), twin=None, bar=0.0
-    )
+    called = naive_rules(case.predictions, case.scored, pd.Timedelta(0))[RULES[0]]
+    difference = case.scored.hits.astype(np.float64) - (case.scored.up == called)
+    target = Target.mean(name, difference, case.scored.groups)
+    estimate = _bootstrap(case, target, case.scored.vif(difference, case.horizon))
+    return Measure(name=name, estimate=estimate, twin=None, bar=0.0)
 
 
 def _auc(case: _Case, bar: float) -> Measure:
@@ -335,7 +361,7 @@ def _auc(case: _Case, bar: float) -> Measure:
     if placed is None:
         reason = "the labels have one class only" if len(up) else "no scored decisions"
         return Measure(name="AUC", estimate=_undefined(case, reason), twin=None, bar=bar)
-    vif = auc_vif(placed, up, case.horizon)
+    vif = case.scored.auc_vif(placed, case.horizon)
     interval = delong_interval(placed, case.confidence, vif=vif)
     twin = Estimate(
         value=placed.auc,
@@ -346,14 +372,15 @@ def _auc(case: _Case, bar: float) -> Measure:
         n=len(up),
         n_eff=len(up) / vif,
     )
-    target = Target("AUC", placed.auc, auc_of(up, p_up), placed.influence(up))
-    return Measure(name="AUC", estimate=_bootstrap(case, target, AUC_RESAMPLES), twin=twin, bar=bar)
+    target = Target.auc("AUC", placed, up, p_up, case.scored.groups)
+    estimate = _bootstrap(case, target, vif, AUC_RESAMPLES)
+    return Measure(name="AUC", estimate=estimate, twin=twin, bar=bar)
 
 
-def _counts(case: _Case) -> ClassCounts:
-    forward = case.predictions["forward_return"].to_numpy(dtype=np.float64)
-    label = _labels(case.predictions)
-    called = case.predictions["p_up"].to_numpy() > case.predictions["threshold"].to_numpy()
+def _counts(predictions: pd.DataFrame) -> ClassCounts:
+    forward = predictions["forward_return"].to_numpy(dtype=np.float64)
+    label = _labels(predictions)
+    called = predictions["p_up"].to_numpy() > predictions["threshold"].to_numpy()
     return ClassCounts(
         decisions=len(label),
         labels_up=int((label == 1).sum()),
@@ -375,8 +402,10 @@ def _labels(predictions: pd.DataFrame) -> npt.NDArray[np.float64]:
 # ── why a run cannot be judged ───────────────────────────────────────────────────────────────────
 
 
-def _obstacles(case: _Case, counts: ClassCounts, table: Sequence[Measure]) -> Iterator[str]:
-    yield from _wrong_labels(case, counts)
+def _obstacles(case: _Case, table: Sequence[Measure]) -> Iterator[str]:
+    for name, part in case.parts:
+        for sentence in _wrong_labels(part, _counts(part)):
+            yield sentence if name is None else f"{name} {sentence}"
     yield from _broken_files(case.run)
     for finding in case.findings:
         if finding.level is Level.ERROR:
@@ -400,10 +429,10 @@ def told(finding: Finding) -> str:
     return f"{finding.code} {finding.where}: {finding.message}{observed}"
 
 
-def _wrong_labels(case: _Case, counts: ClassCounts) -> Iterator[str]:
+def _wrong_labels(predictions: pd.DataFrame, counts: ClassCounts) -> Iterator[str]:
     """Hold the labels against the raw moves of the same decisions, and name the likely cause."""
-    forward = case.predictions["forward_return"].to_numpy(dtype=np.float64)
-    label = _labels(case.predictions)
+    forward = predictions["forward_return"].to_numpy(dtype=np.float64)
+    label = _labels(predictions)
     moved = np.isfinite(label) & np.isfinite(forward) & (forward != 0)
     wrong = moved & ((label == 1) != (forward > 0))
     labelled = counts.labels_up + counts.labels_down

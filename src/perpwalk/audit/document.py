@@ -70,6 +70,7 @@ def evidence_table(
         "auc": evidence.auc,
         "fold_mean_auc": evidence.fold_mean_auc,
         **{f"{OVER}{name}": e for name, e in evidence.edges.items()},
+        **{f"{AUC_OF}{symbol}": e for symbol, e in evidence.auc_of.items()},
         "brier": evidence.brier,
         "mean_return": evidence.mean_return,
         "sharpe": evidence.sharpe,
@@ -91,6 +92,7 @@ def evidence_table(
 
 
 OVER = "accuracy over "
+AUC_OF = "auc of "
 # Figures of the book itself, which have no interval, and why they may be missing.
 _PLAIN = {
     "break_even_accuracy": ("hit rate that pays fees and slippage of a round trip", "no trades"),
@@ -151,12 +153,17 @@ def evidence_from(table: Mapping[str, Mapping[str, Any]]) -> Evidence:
         for name in Evidence.__dataclass_fields__
         if name in table
     }
-    edges = {
-        name.removeprefix(OVER): estimate(item)
-        for name, item in table.items()
-        if name.startswith(OVER)
-    }
-    return Evidence(edges=edges, sharpe_stats=_stats_from(table), **found)
+
+    def under(prefix: str) -> dict[str, Estimate]:
+        return {
+            name.removeprefix(prefix): estimate(item)
+            for name, item in table.items()
+            if name.startswith(prefix)
+        }
+
+    return Evidence(
+        edges=under(OVER), auc_of=under(AUC_OF), sharpe_stats=_stats_from(table), **found
+    )
 
 
 _SAME_NAME = ("value", "level", "method", "n", "n_eff", "block", "seed", "reason")

@@ -8,8 +8,8 @@ last move turning round.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,12 @@ from perpwalk.audit.estimates import (
     undefined,
 )
 from perpwalk.audit.money import gather_money
-from perpwalk.domain import BoolArray, Finding, FloatArray, Level
+from perpwalk.domain import BoolArray, Finding, Level, about
 from perpwalk.ledger import Ledger
-from perpwalk.metrics import FEW_TRADES, Scored, auc_vif, scored_rows
+from perpwalk.metrics import FEW_TRADES, Scored, scored_rows
 from perpwalk.uncertainty.auc import delong_covariance, delong_interval, placements
-from perpwalk.uncertainty.bootstrap import Target, auc_of
+from perpwalk.uncertainty.bootstrap import Target
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
-from perpwalk.uncertainty.overlap import estimated_vif
 from perpwalk.uncertainty.proportions import wilson
 from perpwalk.uncertainty.sharpe import SharpeStats
 
@@ -37,6 +36,7 @@ __all__ = ["AUC_RESAMPLES", "FEW_TRADES", "RESAMPLES", "Evidence", "gather_evide
 
 AUC_RESAMPLES = 1000
 Rules = Mapping[str, BoolArray]
+RULES = ("majority of the test", "persistence", "reversal")
 UNKNOWN = Estimate(value=None, reason="not estimated")
 
 
@@ -67,6 +67,8 @@ class Evidence:
         Compounded and net; the drawdown's bounds are a band for another path of as many bars.
     win_rate, profit_factor
         Of finished trades; None below ``FEW_TRADES``.
+    auc_of
+        The AUC of each contract, where the account holds several.
     """
 
     accuracy: Estimate
@@ -86,6 +88,7 @@ class Evidence:
     max_drawdown: Estimate = UNKNOWN
     win_rate: Estimate = UNKNOWN
     profit_factor: Estimate = UNKNOWN
+    auc_of: Mapping[str, Estimate] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -130,6 +133,7 @@ def gather_evidence(
     rules = naive_rules(predictions, scored, horizon * bar_interval)
     accuracy, edges = _accuracy_and_edges(scored, rules, setting, findings)
     auc = _pooled_auc(scored, setting, findings)
+    auc_of = _auc_of_each(scored, setting, findings)
     fold_mean, told = fold_mean_auc(scored, setting)
     money = gather_money(ledger, bar_interval, setting, known_best)
     moved = float(np.abs(scored.forward_return).mean()) if len(scored) else 0.0
@@ -151,6 +155,7 @@ def gather_evidence(
         max_drawdown=money.max_drawdown,
         win_rate=money.win_rate,
         profit_factor=money.profit_factor,
+        auc_of=auc_of,
         findings=(*findings, *told, *_effective_rows(accuracy), *money.findings),
     )
 
@@ -163,18 +168,26 @@ def naive_rules(predictions: pd.DataFrame, scored: Scored, reach: pd.Timedelta) 
 
     The last move of the label's length is the forward return of the decision ``reach`` earlier: it
     is complete when this decision is made. Where it is unknown, persistence calls down and reversal
-    up, so neither profits from what it does not know.
+    up, so neither profits from what it does not know. Each of several contracts has its own moves
+    and its own commoner class.
     """
+    if scored.symbol is None:
+        return _rules_of_one(predictions, scored, reach)
+    called = {name: np.zeros(len(scored), dtype=bool) for name in RULES}
+    for symbol, rows in scored.contracts():
+        own = predictions[predictions["symbol"] == symbol]
+        for name, calls in _rules_of_one(own, rows, reach).items():
+            called[name][scored.symbol == symbol] = calls
+    return called
+
+
+def _rules_of_one(predictions: pd.DataFrame, scored: Scored, reach: pd.Timedelta) -> Rules:
     stamps = pd.DatetimeIndex(predictions["close_time"])
     past = pd.Series(predictions["forward_return"].astype(float).to_numpy(), index=stamps + reach)
     last_move = past[~past.index.duplicated()].reindex(scored.close_time).to_numpy()
     commoner = bool(scored.up.mean() >= 0.5) if len(scored) else True
     rose = last_move > 0
-    return {
-        "majority of the test": np.full(len(scored), commoner),
-        "persistence": rose,
-        "reversal": ~rose,
-    }
+    return dict(zip(RULES, (np.full(len(scored), commoner), rose, ~rose), strict=True))
 
 
 def _accuracy_and_edges(
@@ -184,72 +197,94 @@ def _accuracy_and_edges(
     if len(scored) == 0:
         return undefined("no scored decisions", setting), {}
     hits = scored.hits.astype(float)
-    targets = [Target.mean("accuracy", hits)] + [
-        Target.mean(f"accuracy over {name}", hits - (called == scored.up))
+    targets = [Target.mean("accuracy", hits, scored.groups)] + [
+        Target.mean(f"accuracy over {name}", hits - (called == scored.up), scored.groups)
         for name, called in rules.items()
     ]
     found = bootstrapped(targets, setting, findings)
     edges = dict(zip(rules, found[1:], strict=True))
-    accuracy = _with_effective(found[0], hits, setting)
-    vif = _vif(hits, setting)
+    vif = scored.vif(hits, setting.horizon)
+    accuracy = _with_effective(found[0], vif)
     twin = wilson(float(hits.sum()) / vif, len(hits) / vif, setting.confidence)
     findings += disagreement("accuracy", accuracy, twin, "Wilson")
     return cut_to_range(accuracy, "accuracy", findings), edges
 
 
-def _vif(values: FloatArray, setting: Setting) -> float:
-    return 1.0 if setting.horizon <= 1 else estimated_vif(values, setting.horizon)
-
-
-def _with_effective(found: Estimate, values: FloatArray, setting: Setting) -> Estimate:
-    return replace(found, n_eff=found.n / _vif(values, setting))
+def _with_effective(found: Estimate, vif: float) -> Estimate:
+    return replace(found, n_eff=found.n / vif)
 
 
 def _pooled_auc(scored: Scored, setting: Setting, findings: list[Finding]) -> Estimate:
     placed = placements(scored.up, scored.p_up)
     if placed is None:
         return undefined("the labels have one class", setting, len(scored))
-    influence = placed.influence(scored.up)
-    target = Target("AUC", placed.auc, auc_of(scored.up, scored.p_up), influence)
+    target = Target.auc("AUC", placed, scored.up, scored.p_up, scored.groups)
     (found,) = bootstrapped([target], setting, findings, AUC_RESAMPLES)
-    twin = delong_interval(placed, setting.confidence, vif=_vif(influence, setting))
+    vif = scored.auc_vif(placed, setting.horizon)
+    twin = delong_interval(placed, setting.confidence, vif=vif)
     findings += disagreement("AUC", found, twin, "DeLong")
-    return cut_to_range(_with_effective(found, influence, setting), "AUC", findings)
+    return cut_to_range(_with_effective(found, vif), "AUC", findings)
+
+
+def _auc_of_each(scored: Scored, setting: Setting, findings: list[Finding]) -> dict[str, Estimate]:
+    """Return the AUC of each of several contracts; nothing where there is but one."""
+    found: dict[str, Estimate] = {}
+    for symbol, rows in scored.contracts():
+        if symbol is not None:
+            told: list[Finding] = []
+            found[symbol] = _pooled_auc(rows, setting, told)
+            findings += about(symbol, told)
+    return found
 
 
 def _brier(scored: Scored, setting: Setting, findings: list[Finding]) -> Estimate:
     if len(scored) == 0:
         return undefined("no scored decisions", setting)
     errors = (scored.p_up - scored.up) ** 2
-    (found,) = bootstrapped([Target.mean("Brier score", errors)], setting, findings)
-    return _with_effective(found, errors, setting)
+    target = Target.mean("Brier score", errors, scored.groups)
+    (found,) = bootstrapped([target], setting, findings)
+    return _with_effective(found, scored.vif(errors, setting.horizon))
 
 
 def fold_mean_auc(scored: Scored, setting: Setting) -> tuple[Estimate, list[Finding]]:
     """Return the mean of the folds' AUCs with the error that their own errors add up to."""
     values, variances = [], []
-    for number in np.unique(scored.fold):
-        rows = scored.part(scored.fold == number)
+    pull = np.zeros(len(scored))
+    for cell in _cells(scored):
+        rows = scored.part(cell)
         placed = placements(rows.up, rows.p_up)
         if placed is None or min(len(placed.positive), len(placed.negative)) < 2:
             continue
-        vif = auc_vif(placed, rows.up, setting.horizon)
+        vif = rows.auc_vif(placed, setting.horizon)
         values.append(placed.auc)
         variances.append(vif * float(delong_covariance(placed)[0, 0]))
+        pull[cell] = placed.influence(rows.up) / len(rows)
     if not values:
         return undefined("no fold has both classes", setting, len(scored)), []
     mean = float(np.mean(values))
-    half = two_sided_z(setting.confidence) * math.sqrt(sum(variances)) / len(values)
+    error = math.sqrt(sum(variances))
+    if scored.symbol is not None:  # contracts of one stamp err together
+        error = math.sqrt(scored.vif(pull, setting.horizon) * float(np.sum(pull**2)))
+    half = two_sided_z(setting.confidence) * error / len(values)
     found = Estimate(
         value=mean,
         low=mean - half,
         high=mean + half,
         level=setting.confidence,
-        method=f"mean of {len(values)} folds, DeLong errors",
+        method=f"mean of {len(values)} {'folds' if scored.symbol is None else 'fits'}, "
+        "DeLong errors",
         n=len(scored),
     )
     told: list[Finding] = []
     return cut_to_range(found, "mean of the folds' AUCs", told), told
+
+
+def _cells(scored: Scored) -> Iterator[BoolArray]:
+    """Yield the rows that one fit forecast, fit by fold and contract."""
+    for symbol in (None,) if scored.symbol is None else dict.fromkeys(scored.symbol.tolist()):
+        own = np.ones(len(scored), bool) if symbol is None else scored.symbol == symbol
+        for number in np.unique(scored.fold[own]):
+            yield own & (scored.fold == number)
 
 
 def _effective_rows(accuracy: Estimate) -> tuple[Finding, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,20 @@ from perpwalk.audit.document import REASON, audit_document, evidence_from
 from perpwalk.audit.evidence import Evidence, gather_evidence
 from perpwalk.audit.labels import audit_labels
 from perpwalk.audit.outside import Outside, finding_of, of_search
-from perpwalk.audit.predictions import PredictionContext, audit_predictions
+from perpwalk.audit.predictions import PredictionContext, audit_pooled, audit_predictions
 from perpwalk.audit.verdict import Verdict, verdict
 from perpwalk.config import BrokerSection, LabelSection
-from perpwalk.domain import UNDEFINED_LABEL, Finding, FloatArray, Fold, LabelFrame, Market
+from perpwalk.domain import (
+    UNDEFINED_LABEL,
+    Finding,
+    FloatArray,
+    Fold,
+    LabelFrame,
+    Market,
+    about,
+)
 from perpwalk.ledger import Ledger
-from perpwalk.metrics import MetricsTable
+from perpwalk.metrics import MetricsTable, of_symbol
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +44,41 @@ class Judgement:
         return audit_document(self.verdict, self.findings, self.evidence, self.outside)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Contract:
+    """One contract of the account, with what was made of it.
+
+    Attributes
+    ----------
+    name
+        Its symbol where the account holds several; None where it is alone.
+    validation_scores
+        Forecasts on each fold's validation rows, for the drift check.
+    findings
+        Those of stages that ran before (folds, fitting); the market's own are taken from
+        ``market``.
+    """
+
+    market: Market
+    labels: LabelFrame
+    folds: Sequence[Fold]
+    validation_scores: Mapping[int, FloatArray] | None = None
+    findings: Sequence[Finding] = ()
+    name: str | None = None
+
+    def about(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        """Return findings under the contract's name, if it has one."""
+        return tuple(findings) if self.name is None else about(self.name, findings)
+
+
 def judge(
+    contracts: Sequence[Contract],
     *,
-    market: Market,
-    labels: LabelFrame,
     section: LabelSection,
-    folds: Sequence[Fold],
     predictions: pd.DataFrame,
     ledger: Ledger,
     metrics: MetricsTable,
     other_findings: Sequence[Finding] = (),
-    validation_scores: Mapping[int, FloatArray] | None = None,
     constant_by_design: bool = False,
     broker: BrokerSection | None = None,
     outside: Outside | None = None,
@@ -57,13 +89,14 @@ def judge(
 
     Parameters
     ----------
+    contracts
+        One or more. Each one's data, labels, folds and forecasts are looked at alone; the account
+        and the headline figures are of all.
     predictions
-        One row per test decision: ``close_time, fold, p_up, threshold, label, forward_return``.
+        One row per test decision: ``close_time, fold, p_up, threshold, label, forward_return``, and
+        ``symbol`` where there are several contracts.
     other_findings
-        Those of stages that ran before (folds, fitting, a recomputed ledger); the market's own are
-        taken from ``market``.
-    validation_scores
-        Forecasts on each fold's validation rows, for the drift check.
+        Those of the account as a whole (a recomputed ledger).
     constant_by_design
         True for the majority baseline.
     broker
@@ -71,36 +104,74 @@ def judge(
     outside
         What is known of the search for leaks and of the trials so far.
     """
-    bars, outside = market.bars, outside or Outside()
-    context = PredictionContext(
-        horizon=labels.horizon,
-        bar_interval=bars.interval,
+    outside = outside or Outside()
+    first = contracts[0]
+    whole = PredictionContext(
+        horizon=first.labels.horizon,
+        bar_interval=first.market.bars.interval,
         confidence=confidence,
-        train_up_rate=train_up_rates(labels, folds),
-        validation_scores=validation_scores,
-        known_best=market.truth or None,
+        known_best=_best_known(contracts),
         constant_by_design=constant_by_design,
     )
     evidence = gather_evidence(
         predictions,
         ledger,
-        horizon=labels.horizon,
-        bar_interval=bars.interval,
-        known_best=market.truth or None,
+        horizon=whole.horizon,
+        bar_interval=whole.bar_interval,
+        known_best=whole.known_best,
         confidence=confidence,
         seed=seed,
     )
     findings = (
-        *market.findings,
+        *(finding for one in contracts for finding in one.market.findings),  # named when read
+        *(finding for one in contracts for finding in one.about(one.findings)),
         *other_findings,
-        *audit_labels(labels, bars, section, folds),
-        *audit_predictions(predictions, context),
-        *audit_account(ledger, bars, broker),
+        *_labels_and_forecasts(contracts, section, predictions, whole),
+        *audit_account(ledger, [one.market.bars for one in contracts], broker),
         *metrics.reasons,
         *evidence.findings,
         *outside.leak_findings,
     )
     return Judgement(verdict(findings, evidence, outside=outside), findings, evidence, outside)
+
+
+def _labels_and_forecasts(
+    contracts: Sequence[Contract],
+    section: LabelSection,
+    predictions: pd.DataFrame,
+    whole: PredictionContext,
+) -> Iterator[Finding]:
+    """Audit each contract's labels and forecasts, and all forecasts of several together."""
+    for one in contracts:
+        yield from one.about(audit_labels(one.labels, one.market.bars, section, one.folds))
+        context = replace(
+            whole,
+            train_up_rate=train_up_rates(one.labels, one.folds),
+            validation_scores=one.validation_scores,
+            known_best=one.market.truth or None,
+        )
+        own = predictions if one.name is None else of_symbol(predictions, one.name)
+        yield from one.about(audit_predictions(own, context))
+    if len(contracts) > 1:
+        yield from audit_pooled(predictions, whole)
+
+
+def _best_known(contracts: Sequence[Contract]) -> Mapping[str, float] | None:
+    """Return what nobody can exceed: of several simulated markets the best one's figures.
+
+    ``markets`` counts them: an account over so many independent ones may earn the more.
+    """
+    truths = [one.market.truth for one in contracts]
+    if not all(truths):
+        return None
+    if len(truths) == 1:
+        return truths[0]
+    best = {
+        name: max(truth[name] for truth in truths)
+        for name in ("best_auc", "best_accuracy")
+        if all(name in truth for truth in truths)
+    }
+    return best | {"markets": float(len(truths))}
 
 
 def judge_again(audit: Mapping[str, Any], outside: Outside) -> dict[str, object]:

@@ -150,6 +150,7 @@ def _ceilings(
     if known_best is None or "best_accuracy" not in known_best:
         return SHARPE_WARN, SHARPE_ERROR
     best = best_sharpe(known_best["best_accuracy"], growth.bars_per_year(interval))
+    best *= math.sqrt(known_best.get("markets", 1.0))  # so many independent bets at a time
     return max(SHARPE_WARN, best), max(SHARPE_ERROR, BEYOND_BEST * best)
 
 

@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 
 from perpwalk.domain import Finding, FloatArray, Level, to_ns
-from perpwalk.metrics import Scored, auc_vif, scored_rows
+from perpwalk.metrics import Scored, scored_rows
 from perpwalk.uncertainty import calibration
 from perpwalk.uncertainty.auc import delong_interval, null_sd, placements
 from perpwalk.uncertainty.estimate import Interval
-from perpwalk.uncertainty.overlap import estimated_vif
 from perpwalk.uncertainty.proportions import wilson
 
 CONSTANT_SD = 1e-4
@@ -123,6 +122,20 @@ def audit_predictions(
     findings += _score_drift(slices, context)
     findings += _auc_spread(slices, context)
     return tuple(findings)
+
+
+def audit_pooled(
+    predictions: pd.DataFrame, context: PredictionContext | None = None
+) -> tuple[Finding, ...]:
+    """Return what the decisions of several contracts together give cause to say.
+
+    What is too good, or the wrong way round, shows best over all rows; everything else is a matter
+    of each contract's own model: ``audit_predictions`` of its rows.
+    """
+    context, scored = context or PredictionContext(), scored_rows(predictions)
+    if len(scored) == 0:
+        return ()
+    return (*_too_good("all", scored, context), *_sign_flipped(scored, context))
 
 
 # ── form ─────────────────────────────────────────────────────────────────────────────────────────
@@ -250,14 +263,14 @@ def _auc_interval(rows: Scored, context: PredictionContext) -> tuple[float, Inte
     placed = placements(rows.up, rows.p_up)
     if placed is None:
         return None
-    vif = auc_vif(placed, rows.up, context.horizon)
+    vif = rows.auc_vif(placed, context.horizon)
     interval = delong_interval(placed, context.confidence, vif=vif)
     return None if interval is None else (placed.auc, interval)
 
 
 def _accuracy_low(rows: Scored, context: PredictionContext) -> float:
     hits = rows.hits.astype(float)
-    vif = 1.0 if context.horizon <= 1 else estimated_vif(hits, context.horizon)
+    vif = rows.vif(hits, context.horizon)
     interval = wilson(float(hits.sum()) / vif, len(rows) / vif, context.confidence)
     return 0.0 if interval is None else interval.low
 
@@ -416,7 +429,7 @@ def _auc_spread(slices: list[tuple[str, Scored]], context: PredictionContext) ->
         placed = placements(rows.up, rows.p_up)
         if placed is None:
             continue
-        vif = auc_vif(placed, rows.up, context.horizon)
+        vif = rows.auc_vif(placed, context.horizon)
         values.append(placed.auc)
         expected.append(null_sd(len(placed.positive), len(placed.negative), vif) ** 2)
     if len(values) < 3:

@@ -120,6 +120,16 @@ def _doubts_of_skill(evidence: Evidence, outside: Outside) -> Iterator[str]:
         yield f"AUC has no interval ({auc.reason})"
     elif auc.low <= 0.5:
         yield f"AUC {auc.value:.4f} with lower bound {auc.low:.4f}: not above 0.5"
+    for symbol, own in evidence.auc_of.items():
+        # A claim about all contracts stands where each clears the bar on its own; testing each at
+        # the full level is exact then (intersection-union test, Berger 1982).
+        if own.low is None:
+            yield f"AUC of {symbol} alone has no interval ({own.reason})"
+        elif own.low <= 0.5:
+            yield (
+                f"AUC of {symbol} alone {own.value:.4f} with lower bound {own.low:.4f}: not above "
+                "0.5, so what the pooled figures show is not of every contract"
+            )
     if evidence.accuracy.n_eff is not None and evidence.accuracy.n_eff < 400:
         yield f"only about {evidence.accuracy.n_eff:.0f} independent test decisions"
     if outside.leak_audit != "full":

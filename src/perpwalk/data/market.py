@@ -47,7 +47,7 @@ def load_market(section: MarketSection, *, seed: int) -> Market:
     else:
         market = _from_files(section, section.ohlcv, interval)
     judged = apply_missing_funding(market, section.missing_funding)
-    return replace(judged, funding=_within(judged.funding, judged.bars))
+    return replace(judged, funding=within(judged.funding, judged.bars))
 
 
 def _interval(section: MarketSection) -> pd.Timedelta:
@@ -171,7 +171,7 @@ def _stand_ins(path: str, bars: BarFrame, found: np.ndarray) -> list[Finding]:
 def _with_funding(market: Market, path: str) -> Market:
     bars = market.bars
     funding, findings, source = read_funding(path, symbol=bars.symbol)
-    if not len(_within(funding, bars)):
+    if not len(within(funding, bars)):
         raise DataError(
             f"no settlement falls into the bars' period: funding runs from {source.first} to "
             f"{source.last}, bars from {_first(bars)} to {_last(bars)}; give the right file",
@@ -182,7 +182,7 @@ def _with_funding(market: Market, path: str) -> Market:
     return replace(_joined(market, findings, source), funding=funding)
 
 
-def _within(funding: FundingFrame, bars: BarFrame) -> FundingFrame:
+def within(funding: FundingFrame, bars: BarFrame) -> FundingFrame:
     """Keep settlements in ``(first open, last close]``: each falls into exactly one bar's span."""
     stamps = to_ns(funding.settle_time)
     first, last = to_ns(bars.open_time[0]), to_ns(bars.close_time[-1])
@@ -191,7 +191,7 @@ def _within(funding: FundingFrame, bars: BarFrame) -> FundingFrame:
 
 def _marks_and_closes(funding: FundingFrame, bars: BarFrame) -> tuple[FloatArray, FloatArray]:
     """Return mark prices at settlement and the close of the bar that ended with each."""
-    inside = _within(funding, bars)
+    inside = within(funding, bars)
     known = np.isfinite(inside.mark_price)
     stamps = to_ns(inside.settle_time)[known]
     at = np.searchsorted(to_ns(bars.close_time), stamps, side="left")

@@ -16,6 +16,7 @@ import pandas as pd
 from perpwalk import returns as growth
 from perpwalk.costs import equity_before
 from perpwalk.domain import FloatArray
+from perpwalk.ledger import holding_price
 
 DAYS_PER_YEAR = 365
 AGREEMENT = 1e-6
@@ -49,9 +50,12 @@ def account_returns(equity: pd.DataFrame) -> pd.Series:
 
 
 def price_returns(equity: pd.DataFrame) -> pd.Series:
-    """Return the daily returns of holding the contract over the bars of an equity table."""
-    first = float(equity["price"].iloc[0])
-    return daily_returns(pd.DatetimeIndex(equity["close_time"]), equity["price"], first)
+    """Return the daily returns of holding over the bars of an equity table.
+
+    Of the contract, or of all of several in equal parts.
+    """
+    held = holding_price(equity)
+    return daily_returns(pd.DatetimeIndex(equity["close_time"]), held, float(held.iloc[0]))
 
 
 @dataclass(frozen=True, slots=True)

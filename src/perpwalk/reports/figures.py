@@ -18,6 +18,7 @@ from perpwalk import runs
 from perpwalk.costs import equity_before
 from perpwalk.domain import FloatArray
 from perpwalk.errors import UsageError
+from perpwalk.ledger import holding_price
 from perpwalk.returns import drawdowns, equity_returns
 from perpwalk.runs import Run
 
@@ -44,7 +45,8 @@ def equity_figure(run: Run) -> Figure:
     stamps, equity = book["close_time"], book["equity"].to_numpy(dtype=float)
     figure, (above, below) = _panes(2, "Equity and drawdown", run, heights=(3, 1))
     above.plot(stamps, equity, color=STRATEGY, lw=1.2, label="account, after all costs")
-    held = start * book["price"].to_numpy(dtype=float) / float(book["price"].iloc[0])
+    price = holding_price(book).to_numpy(dtype=float)
+    held = start * price / price[0]
     above.plot(stamps, held, color=BENCHMARK, lw=1.0, label="buy and hold, no costs")
     above.set_ylabel("quote currency")
     above.legend(loc="best")

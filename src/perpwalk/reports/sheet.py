@@ -46,7 +46,9 @@ class Benchmark:
     @classmethod
     def holding(cls, equity: pd.DataFrame) -> Benchmark:
         """Return buying the contract at the first close and holding it, without costs."""
-        return cls("Buy and hold", price_returns(equity))
+        several = "basket" in equity
+        name = "Buy and hold of all contracts in equal parts" if several else "Buy and hold"
+        return cls(name, price_returns(equity))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +112,11 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         "levels": None if sheet.equity.empty else words.cost_levels(CostSummary.of(sheet.equity)),
         "needed": words.break_even(sheet.audit.get("evidence", {})),
         "facts": _facts(sheet.metrics),
-        "periods": _periods(sheet.metrics),
+        "tables": [
+            table
+            for table in (_contracts(sheet.metrics), _periods(sheet.metrics))
+            if table is not None
+        ],
         "benchmark": None if sheet.benchmark is None else sheet.benchmark.name,
     }
     return environment.get_template(TEMPLATE).render(**context)
@@ -189,6 +195,18 @@ def _bounded(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
     return f"{value} ({between})" if between else value
 
 
+def _contracts(metrics: pd.DataFrame) -> dict[str, Any] | None:
+    """Return direction and return of each of several contracts; None of one alone."""
+    rows = metrics[metrics["period_kind"] == "symbol"]
+    if rows.empty:
+        return None
+    return {
+        "kind": "contract",
+        "rows": _table(rows),
+        "note": "return is what a contract's trades added to the account's; hold is its own price.",
+    }
+
+
 def _periods(metrics: pd.DataFrame) -> dict[str, Any] | None:
     """Return direction and return per period, of the first kind that has several and fits."""
     for kind in KINDS:
@@ -197,7 +215,11 @@ def _periods(metrics: pd.DataFrame) -> dict[str, Any] | None:
             break
     else:
         return None
-    table = [
+    return {"kind": kind, "rows": _table(rows), "note": None}
+
+
+def _table(rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    return [
         (
             str(row["period"]), words.count(row["n"]), _bounded(row, "accuracy"),
             _bounded(row, "auc"), words.percent(row["total_return"]),
@@ -206,4 +228,3 @@ def _periods(metrics: pd.DataFrame) -> dict[str, Any] | None:
         )
         for row in rows.to_dict(orient="records")
     ]  # fmt: skip
-    return {"kind": kind, "rows": table}

@@ -17,7 +17,7 @@ from perpwalk.reports import words
 from perpwalk.reports.words import count, decimal, interval, known, percent
 from perpwalk.runs import Run
 
-KINDS = ("year", "quarter", "month", "fold")
+KINDS = ("symbol", "year", "quarter", "month", "fold")
 MOST_ROWS = 16  # of one kind; the rest is in metrics.csv
 MOST_FINDINGS = 12
 WIDE, WIDEST = 96, 108

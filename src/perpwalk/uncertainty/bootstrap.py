@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perpwalk.domain import Finding, FloatArray, IntArray, Level
+from perpwalk.uncertainty.auc import Placements
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
-from perpwalk.uncertainty.overlap import autocovariances, estimated_vif
+from perpwalk.uncertainty.overlap import autocovariances, estimated_vif, sum_by
 
 CHUNK_VALUES = 4_000_000  # resampled rows held at a time: 32 MB of indices
 FEW_BLOCKS = 10
@@ -215,11 +216,17 @@ def sharpe_of(returns: FloatArray) -> Statistic:
     return statistic
 
 
-def auc_of(label: npt.ArrayLike, score: npt.ArrayLike) -> Statistic:
+def ratio_of(above: FloatArray, below: FloatArray) -> Statistic:
+    """Return the statistic "sum of these over the sum of those"."""
+    return lambda draws: draws.means(above) / draws.means(below)
+
+
+def auc_of(label: npt.ArrayLike, score: npt.ArrayLike, groups: IntArray | None = None) -> Statistic:
     """Return the statistic "AUC", NaN where a resample has one class.
 
     Rows are sorted by score once; a resample is then only a count per row, so its AUC is one pass
-    over the counts instead of another sort.
+    over the counts instead of another sort. With ``groups`` (each row's stamp, numbered from 0)
+    the resamples are of stamps, and all rows of a stamp come together.
     """
     values = np.asarray(score, dtype=np.float64)
     order = np.argsort(values, kind="stable")
@@ -228,11 +235,20 @@ def auc_of(label: npt.ArrayLike, score: npt.ArrayLike) -> Statistic:
     is_up = (np.asarray(label) == 1)[order]
     ranked = values[order]
     ties = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    at = place if groups is None else np.arange(int(groups.max()) + 1)
+    whose = None if groups is None else groups[order]
 
     def statistic(draws: Draws) -> FloatArray:
         k, n = len(draws.first), draws.n
-        flat = place[draws.rows()] + (np.arange(k) * n)[:, None]
+        flat = at[draws.rows()] + (np.arange(k) * n)[:, None]
         counts = np.bincount(flat.ravel(), minlength=k * n).reshape(k, n).astype(np.float64)
+        if whose is None:
+            return areas(counts)
+        # Several rows a stamp: a part of the resamples at a time, so that memory stays bounded.
+        pieces = max(1, math.ceil(k * len(whose) / CHUNK_VALUES))
+        return np.concatenate([areas(part[:, whose]) for part in np.array_split(counts, pieces)])
+
+    def areas(counts: FloatArray) -> FloatArray:
         ups = np.add.reduceat(np.where(is_up, counts, 0.0), ties, axis=1)
         downs = np.add.reduceat(np.where(is_up, 0.0, counts), ties, axis=1)
         below = np.cumsum(downs, axis=1) - downs / 2
@@ -248,18 +264,47 @@ class Target:
     """A number to put an interval around.
 
     ``influence`` is each row's pull on it, shape (n,): it sets the block length. ``name`` is what
-    findings call it.
+    findings call it. Where several rows share a stamp, whole stamps are resampled: ``influence`` is
+    then each stamp's, and ``rows`` counts the rows behind them.
     """
 
     name: str
     value: float
     statistic: Statistic
     influence: FloatArray
+    rows: int | None = None
 
     @classmethod
-    def mean(cls, name: str, values: FloatArray) -> Target:
-        """Return the mean of ``values`` as a target."""
-        return cls(name, float(values.mean()), mean_of(values), values)
+    def mean(cls, name: str, values: FloatArray, groups: IntArray | None = None) -> Target:
+        """Return the mean of ``values`` as a target; ``groups`` are their stamps, if shared."""
+        level = float(values.mean())
+        if groups is None:
+            return cls(name, level, mean_of(values), values)
+        sums, sizes = sum_by(groups, values), sum_by(groups, np.ones(len(values)))
+        pull = level + together(values - level, groups)
+        return cls(name, level, ratio_of(sums, sizes), pull, len(values))
+
+    @classmethod
+    def auc(
+        cls,
+        name: str,
+        placed: Placements,
+        label: npt.ArrayLike,
+        score: npt.ArrayLike,
+        groups: IntArray | None = None,
+    ) -> Target:
+        """Return an AUC as a target; ``groups`` are the stamps of its rows, if shared."""
+        pull = placed.influence(np.asarray(label) == 1)
+        statistic = auc_of(label, score, groups)
+        if groups is None:
+            return cls(name, placed.auc, statistic, pull)
+        return cls(name, placed.auc, statistic, together(pull, groups), len(pull))
+
+
+def together(pull: FloatArray, groups: IntArray) -> FloatArray:
+    """Return the pull of each stamp on a figure over rows, from the rows' own; shape (stamps,)."""
+    sums = sum_by(groups, pull)
+    return sums * (len(sums) / len(pull))
 
 
 def bootstrap_estimates(
@@ -287,7 +332,7 @@ def bootstrap_estimates(
     hopeless = [f for f in findings if f.level is Level.ERROR]
     if hopeless:
         bare = [
-            Estimate(value=t.value, level=confidence, n=n, reason=hopeless[0].message)
+            Estimate(value=t.value, level=confidence, n=t.rows or n, reason=hopeless[0].message)
             for t in targets
         ]
         return tuple(bare), tuple(findings)
@@ -334,7 +379,8 @@ def _estimate(
     seed: int,
     widening: float,
 ) -> Estimate:
-    n = len(target.influence)
+    n = len(target.influence) if target.rows is None else target.rows
+    unit = "rows" if target.rows is None else "stamps"
     usable = drawn[np.isfinite(drawn)]
     if len(usable) == 0:
         reason = "the statistic is undefined in every resample"
@@ -349,7 +395,7 @@ def _estimate(
         low=low,
         high=high,
         level=confidence,
-        method=f"stationary bootstrap, mean block {block:.1f} rows, {len(drawn)} resamples",
+        method=f"stationary bootstrap, mean block {block:.1f} {unit}, {len(drawn)} resamples",
         n=n,
         block=block,
         seed=seed,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from perpwalk.domain import FloatArray
+from perpwalk.domain import FloatArray, IntArray
 from perpwalk.uncertainty.estimate import STANDARD_NORMAL
 
 
@@ -68,6 +68,43 @@ def estimated_vif(values: FloatArray, horizon: int) -> float:
     lags = min(max(8 * horizon, 24), len(values) - 1)
     widening = fixed_b_widening(lags / len(values))
     return max(1.0, long_run_variance(values, lags) / variance * widening**2)
+
+
+def row_vif(values: FloatArray, horizon: int, groups: IntArray | None = None) -> float:
+    """Return the variance inflation of a mean over rows that share their stamps, or their labels.
+
+    Parameters
+    ----------
+    values
+        One per row, shape (n,).
+    horizon
+        Bars a label looks ahead; at 1 rows of different stamps count as independent.
+    groups
+        Each row's stamp, numbered from 0, where several contracts share stamps: rows of one stamp
+        count as one observation, whatever they have to do with each other (Liang & Zeger 1986).
+
+    Notes
+    -----
+    Floored at 1, like ``estimated_vif``.
+    """
+    if groups is None:
+        return 1.0 if horizon <= 1 else estimated_vif(values, horizon)
+    centred = values - values.mean()
+    alone = float(np.sum(centred**2))
+    if alone <= 0:
+        return 1.0
+    together = sum_by(groups, centred)
+    in_time = 1.0 if horizon <= 1 else estimated_vif(together, horizon)
+    return max(1.0, in_time * float(np.sum(together**2)) / alone)
+
+
+def sum_by(groups: IntArray, values: FloatArray, count: int = 0) -> FloatArray:
+    """Return the sum of ``values`` in each group; groups are numbered from 0, ``count`` at least.
+
+    >>> sum_by(np.array([0, 0, 2]), np.array([1.0, 2.0, 4.0]))
+    array([3., 0., 4.])
+    """
+    return np.bincount(groups, weights=values, minlength=count).astype(np.float64)
 
 
 def fixed_b_widening(share: float) -> float:

@@ -43,12 +43,16 @@ class StrategyTrace:
     equity: pd.DataFrame
 
     @classmethod
-    def of(cls, ledger: Ledger) -> StrategyTrace:
-        """Read a ledger."""
+    def of(cls, ledger: Ledger, symbol: str | None = None) -> StrategyTrace:
+        """Read a ledger; of several contracts, ``symbol`` is the one whose future is replaced.
+
+        Only that one's fills can follow its next open: those of others are no market fills here.
+        """
         asked = ["created_at", "symbol", "kind", "quantity", "limit_price", "stop_price"]
         orders = ledger.orders[["order_id", *asked]]
         # A liquidation belongs to no order of the strategy's.
         fills = ledger.fills.merge(orders[["order_id", "created_at", "kind"]], on="order_id")
+        own = True if symbol is None else fills["symbol"] == symbol
         return cls(
             orders=orders[asked].rename(columns={"created_at": "decided_at"}),
             fills=pd.DataFrame(
@@ -57,7 +61,7 @@ class StrategyTrace:
                     "time": fills["time"],
                     "quantity": fills["quantity"],
                     "price": fills["price"],
-                    "market": fills["kind"].astype(str).str.lower().str.contains("market"),
+                    "market": fills["kind"].astype(str).str.lower().str.contains("market") & own,
                 }
             ),
             equity=ledger.equity[["close_time", "equity", "position"]],
