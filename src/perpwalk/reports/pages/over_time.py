@@ -15,6 +15,7 @@ import pandas as pd
 from perpwalk import returns as growth
 from perpwalk.costs import equity_before
 from perpwalk.domain import FloatArray, IntArray
+from perpwalk.ledger import holding_price
 from perpwalk.reports.pages.packing import Pack, Packed
 
 MOST_VALUES = 900_000  # of all curves of a comparison: 3.6 MB before compression
@@ -71,16 +72,18 @@ def run_over_time(equity: pd.DataFrame, pack: Pack) -> dict[str, Any] | None:
 
 
 def _holding(equity: pd.DataFrame, start: float, pack: Pack) -> list[Series]:
-    """Return the curve of holding the contract, where the account has one price."""
+    """Return the curve of holding the contract, or all of several in equal parts."""
     if "price" not in equity:
         return []
-    price = equity["price"].to_numpy(dtype=float)
+    price = holding_price(equity).to_numpy(dtype=float)
     return [series("buy and hold, no costs", "hold", pack.numbers(start * price / price[0]))]
 
 
 def _market(equity: pd.DataFrame, pack: Pack) -> list[Panel]:
     """Return price with trades, and position: of the contract, or the exposure of several."""
     found = []
+    if "basket" in equity:  # price and position would be the first contract's
+        equity = equity.drop(columns=["price", "position"])
     if "price" in equity:
         lines = [series("close", "price", pack.numbers(equity["price"]))]
         found.append(panel("price", "Price and trades", "price", lines, height=240, log=True))
