@@ -176,12 +176,20 @@ def tearsheet(
 
 
 @app.command()
-def report(run_folder: RunArgument) -> None:
-    """Write the report page of a finished run again."""
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a finished run, or of a comparison.")
+    ],
+) -> None:
+    """Write the page of a finished run, or of a comparison, again."""
     from perpwalk import reports
+    from perpwalk.compare.record import JSON_FILE
     from perpwalk.runs import load_run
 
-    path = reports.redo_page(load_run(run_folder))
+    if (folder / JSON_FILE).is_file():
+        path = reports.redo_comparison_page(folder)
+    else:
+        path = reports.redo_page(load_run(folder))
     out_console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 

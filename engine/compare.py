@@ -22,7 +22,7 @@ from engine.making import Shared
 from engine.plugins import load_strategy
 from engine.progress import Hushed, Reporter, Silent
 from engine.variants import Asked, Grid, Item
-from perpwalk import models, trials
+from perpwalk import models, reports, trials
 from perpwalk.compare.core import DEFAULT_BY, RESAMPLES, check_metric, compare_variants
 from perpwalk.compare.data import Variant
 from perpwalk.compare.of_run import variant_of
@@ -112,7 +112,9 @@ def compare(
         findings=findings,
         files={one.asked.name: one.asked.files for one in answered if one.asked.files},
     )
-    return load_comparison(write_comparison(found, folder))
+    written = load_comparison(write_comparison(found, folder))
+    reports.write_comparison_page(written)
+    return written
 
 
 def _declare(out: Path, prior: int) -> None:

@@ -1,4 +1,4 @@
-"""Render a finished run: table, tearsheet, page. Nothing new is computed about the market here.
+"""Render a finished run or comparison. Nothing new is computed about the market here.
 
 Each function reads the run's own files and writes into its folder.
 """
@@ -13,6 +13,7 @@ from typing import Literal
 import pandas as pd
 
 from perpwalk import runs, seal
+from perpwalk.compare.record import PAGE_FILE, Comparison, load_comparison
 from perpwalk.errors import UsageError
 from perpwalk.reports.daily import account_returns
 from perpwalk.reports.pages.run_view import PageData, render_page
@@ -22,9 +23,11 @@ from perpwalk.runs import PARTIAL, Run
 
 __all__ = [
     "page_data",
+    "redo_comparison_page",
     "redo_page",
     "redo_tearsheet",
     "sheet_of",
+    "write_comparison_page",
     "write_page_of",
     "write_tearsheet_of",
 ]
@@ -119,6 +122,22 @@ def redo_page(run: Run) -> Path:
     return path
 
 
+def write_comparison_page(found: Comparison) -> Path:
+    """Write ``comparison.html`` beside the comparison's other files and return its path."""
+    from perpwalk.reports.pages.comparison_view import render_comparison
+
+    if found.path is None:
+        raise UsageError("the comparison is not on disk; write_comparison keeps it")
+    page = found.path / PAGE_FILE
+    runs.write_text(page, render_comparison(found, _extras(found.path)))
+    return page
+
+
+def redo_comparison_page(folder: Path) -> Path:
+    """Write the page of a comparison on disk again."""
+    return write_comparison_page(load_comparison(folder))
+
+
 def _reseal(run: Run, written: Sequence[Path]) -> None:
     renewed = seal.resealed(run.manifest, run.path, [path.name for path in written])
     runs.write_json(run.path / seal.MANIFEST, renewed)
@@ -147,20 +166,20 @@ def page_data(run: Run) -> PageData:
         manifest=run.manifest,
         selected=_selected(run),
         candidates=run.manifest.get("features"),
-        extras=_extras(run),
+        extras=_extras(run.path),
     )
 
 
-# What only some runs have: a file in the folder and how the page calls it.
+# What only some runs or comparisons have: a file in the folder and how the page calls it.
 _EXTRAS = {"seeds.csv": "The same run with other seeds", "placebo.csv": "Placebo: nothing to find"}
 
 
-def _extras(run: Run) -> dict[str, pd.DataFrame]:
+def _extras(folder: Path) -> dict[str, pd.DataFrame]:
     """Return the optional tables that are there, by title."""
     return {
-        title: pd.read_csv(run.path / name)
+        title: pd.read_csv(folder / name)
         for name, title in _EXTRAS.items()
-        if (run.path / name).is_file()
+        if (folder / name).is_file()
     }
 
 

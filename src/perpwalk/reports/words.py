@@ -100,6 +100,15 @@ def accepted(verdict: Mapping[str, Any]) -> str | None:
     return f"accepted{who} at {word['at']}: {word['reason']}"
 
 
+def chance(p: float | None) -> str:
+    """Return a probability; a tiny one is not called zero.
+
+    >>> chance(0.0312), chance(0.00004), chance(None)
+    ('0.031', '< 0.001', '—')
+    """
+    return "< 0.001" if p is not None and known(p) and p < 0.0005 else decimal(p)
+
+
 def both(low: float | None, high: float | None) -> tuple[float, float] | None:
     """Return both ends of an interval, None where either is undefined.
 

@@ -55,6 +55,7 @@ MEASURES: Mapping[str, Measure] = {
     "total_return": Measure(label="net return", form=words.percent, naive=0.0, percent=True),
     "benchmark_return": Measure(label="buy and hold", form=words.percent),
     "sharpe": Measure(label="Sharpe", form=_places(2), naive=0.0, digits=1),
+    "deflated_sharpe": Measure(label="deflated Sharpe", form=words.decimal),
     "sortino": Measure(label="Sortino", form=_places(2), naive=0.0, digits=1),
     "max_drawdown": Measure(label="max drawdown", form=words.percent, percent=True),
     "exposure": Measure(label="exposure", form=_places(2)),
@@ -93,17 +94,21 @@ def period_tables(metrics: pd.DataFrame) -> list[HeatTable]:
     present = [str(kind) for kind in metrics["period_kind"].unique() if kind != "all"]
     kinds = sorted(present, key=lambda k: KIND_ORDER.index(k) if k in KIND_ORDER else 99)
     whole = metrics[metrics["period_kind"] == "all"]
-    return [_table(kind, metrics[metrics["period_kind"] == kind], whole) for kind in kinds]
+    return [table(kind, metrics[metrics["period_kind"] == kind], whole) for kind in kinds]
 
 
-def _table(kind: str, rows: pd.DataFrame, whole: pd.DataFrame) -> HeatTable:
+def table(kind: str, rows: pd.DataFrame, whole: pd.DataFrame | None = None) -> HeatTable:
+    """Return rows of metrics as a heat map, each named by its ``period``; ``whole`` comes last.
+
+    Only the measures that ``rows`` has columns for are shown.
+    """
     shown = {name: one for name, one in MEASURES.items() if name in rows}
     scales = {name: _scale(rows, name, one) for name, one in shown.items()}
     lines = [
         (label, tuple(_cell(row, name, one, scales[name]) for name, one in shown.items()))
         for label, row in (
             *((str(row["period"]), row) for row in rows.to_dict(orient="records")),
-            *(("all", row) for row in whole.to_dict(orient="records")),
+            *(("all", row) for row in ([] if whole is None else _records(whole))),
         )
     ]
     return HeatTable(kind, tuple(one.label for one in shown.values()), tuple(lines))
@@ -139,7 +144,7 @@ def _records(frame: pd.DataFrame) -> Sequence[Row]:
 
 
 def _naive(row: Row, one: Measure) -> float | None:
-    value = row[one.naive] if isinstance(one.naive, str) else one.naive
+    value = row.get(one.naive) if isinstance(one.naive, str) else one.naive
     return None if value is None or not words.known(value) else float(value)
 
 

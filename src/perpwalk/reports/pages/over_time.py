@@ -6,7 +6,7 @@ and keeps the extremes of every stretch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from perpwalk.domain import FloatArray, IntArray
 from perpwalk.ledger import holding_price
 from perpwalk.reports.pages.packing import Pack, Packed
 
-MOST_VALUES = 900_000  # of all curves of a comparison: 3.6 MB before compression
+MOST_VALUES = 500_000  # of all curves of a panel of a comparison: 2 MB before compression
 Series = dict[str, Any]
 Panel = dict[str, Any]
 
@@ -109,6 +109,43 @@ def _costs(equity: pd.DataFrame) -> list[tuple[str, str, FloatArray]]:
             total = np.cumsum(equity[column].to_numpy(dtype=float))
             found.append((name, colour, sign * total))
     return found
+
+
+def comparison_over_time(
+    curves: pd.DataFrame, styles: Mapping[str, Series], pack: Pack
+) -> dict[str, Any] | None:
+    """Return stamps and panels of a comparison: growth and drawdown of every curve.
+
+    Parameters
+    ----------
+    styles
+        Name of a curve → how it is drawn: what ``series`` takes beside label and values.
+    """
+    if len(curves) < 2 or not styles:
+        return None
+    growth_of, stretch = thinned_curves(curves[["close_time", *styles]])
+    fallen = curves[["close_time"]].copy()
+    for name in styles:
+        values = curves[name].to_numpy(dtype=float)
+        fallen[name] = values / np.maximum.accumulate(np.maximum(values, 1.0)) - 1
+    fall_of, _ = thinned_curves(fallen)
+
+    def lines(frame: pd.DataFrame) -> list[Series]:
+        return [
+            {**series(name, "", pack.numbers(frame[name])), **style}
+            for name, style in styles.items()
+        ]
+
+    positive = bool((curves[list(styles)] > 0).all(axis=None))
+    return {
+        "time": pack.stamps(pd.DatetimeIndex(growth_of["close_time"])),
+        "stretch": stretch,
+        "panels": [
+            panel("growth", "Growth of 1, after all costs", "ratio", lines(growth_of),
+                  height=320, log=positive),
+            panel("drawdown", "Drawdown", "percent", lines(fall_of), height=180),
+        ],
+    }  # fmt: skip
 
 
 def thinned_curves(curves: pd.DataFrame) -> tuple[pd.DataFrame, int]:

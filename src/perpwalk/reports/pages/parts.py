@@ -23,11 +23,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cells:
-    """A table ready to print: header, rows of text, and which columns are text."""
+    """A table ready to print: header, rows of text, which columns are text, which of those long."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     texts: tuple[int, ...] = (0,)
+    long: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

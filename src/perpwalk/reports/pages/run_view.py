@@ -178,7 +178,7 @@ def _evidence(evidence: Mapping[str, Row]) -> Cells:
             )
         )
     header = ("figure", "value", "interval", "n", "independent", "method")
-    return Cells(header, tuple(rows), texts=(0, 5))
+    return Cells(header, tuple(rows), texts=(0, 5), long=(5,))
 
 
 # ── money ────────────────────────────────────────────────────────────────────────────────────────

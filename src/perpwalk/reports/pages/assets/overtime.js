@@ -52,11 +52,13 @@
   };
 
   pw.OverTime = class {
-    constructor(host, document_, { stamp = "", trades = null, nav = 0 } = {}) {
+    constructor(host, document_, { stamp = "", trades = null, nav = 0, keys = true, onCursor = null } = {}) {
       this.time = pw.stamps(document_.time);
       this.panels = document_.panels;
       this.stamp = stamp;
       this.trades = trades;
+      this.keys = keys; // whether every curve has a switch in its panel's head
+      this.onCursor = onCursor;
       this.first = this.time[0];
       this.last = this.time[this.time.length - 1];
       this.view = [this.first, this.last];
@@ -117,7 +119,7 @@
           class: "series", "aria-pressed": String(one.on),
         });
         one.key.append(one.swatch, one.label, one.readout);
-        head.append(one.key);
+        if (this.keys) head.append(one.key);
       }
       head.append(panel.note);
       if (panel.log) {
@@ -131,7 +133,8 @@
       panel.plot = pw.make("div", { class: "plot", id: `panel-${panel.id}` });
       panel.line = pw.make("div", { class: "cursor" });
       panel.band = pw.make("div", { class: "band" });
-      panel.stage = pw.make("div", { class: "stage" }, panel.plot, panel.line, panel.band);
+      panel.tip = pw.make("div", { class: "tip" });
+      panel.stage = pw.make("div", { class: "stage" }, panel.plot, panel.line, panel.band, panel.tip);
       this.listen(panel.stage);
       panel.box = pw.make("div", { class: "panel", "data-panel": panel.id }, head, panel.stage);
       return panel.box;
@@ -205,13 +208,16 @@
       let drag = null;
       stage.addEventListener("pointermove", (event) => {
         const at = this.stampAt(stage, event);
-        if (drag === null) { this.pointAt(at); return; }
+        if (drag === null) { this.pointAt(at); this.showNearest(stage, event); return; }
         if (drag.pan) {
           this.pan((drag.x - event.clientX) / Math.max(1, stage.clientWidth - LEFT - RIGHT));
           drag.x = event.clientX;
         } else { drag.to = at; this.showBand(drag.from, drag.to); }
       });
-      stage.addEventListener("pointerleave", () => { if (drag === null) this.moveCursor(null); });
+      stage.addEventListener("pointerleave", () => {
+        if (drag === null) this.moveCursor(null);
+        this.showNearest(null);
+      });
       stage.addEventListener("pointerdown", (event) => {
         if (event.button !== 0 || event.pointerType === "touch") {
           this.pointAt(this.stampAt(stage, event));
@@ -286,6 +292,7 @@
         panel.line.style.left = `${LEFT + share * wide}px`;
         for (const one of panel.series) one.readout.textContent = pw.form(one.values[row], panel.unit);
       }
+      this.onCursor?.(row);
       const [from, to] = this.view;
       const [a, b] = this.rows();
       const bars = `${pw.form(b - a + 1, "count")} bars`;
@@ -294,9 +301,30 @@
         : `${pw.stamp(this.time[this.cursor])} UTC · ${bars} in view`;
     }
 
+    // Among many curves: the name and value of the one nearest to the pointer.
+    showNearest(stage, event) {
+      for (const panel of this.panels) {
+        panel.tip.style.display = "none";
+        if (this.keys || panel.stage !== stage || this.cursor === null || !panel.toPixel) continue;
+        const box = stage.getBoundingClientRect();
+        const y = event.clientY - box.top;
+        const away = (one) => Math.abs(panel.toPixel(one.values[this.cursor]) - y);
+        const [nearest] = panel.series.filter((one) => one.on && away(one) === away(one))
+          .sort((a, b) => away(a) - away(b));
+        if (!nearest) continue;
+        panel.tip.textContent = `${nearest.label} ${pw.form(nearest.values[this.cursor], panel.unit)}`;
+        panel.tip.style.display = "block";
+        const x = event.clientX - box.left;
+        const left = x + 14 + panel.tip.offsetWidth > box.width ? x - 14 - panel.tip.offsetWidth : x + 14;
+        panel.tip.style.left = `${Math.max(0, left)}px`;
+        panel.tip.style.top = `${Math.max(0, panel.toPixel(nearest.values[this.cursor]) - 30)}px`;
+        panel.tip.style.borderColor = pw.colour(nearest.colour);
+      }
+    }
+
     speak() {
       if (this.cursor === null) { this.spoken.textContent = this.label.textContent; return; }
-      const told = this.panels.flatMap((panel) => panel.series.filter((one) => one.on)
+      const told = this.panels.flatMap((panel) => panel.series.filter((one) => one.on).slice(0, 8)
         .map((one) => `${one.label} ${pw.form(one.values[this.cursor], panel.unit)}`));
       this.spoken.textContent = `${pw.stamp(this.time[this.cursor])}: ${told.join(", ")}`;
     }
@@ -376,6 +404,10 @@
         const room = Math.max(0.06 * (high - low), 1e-9 * Math.max(1, Math.abs(high)));
         range = [low - room, high + room];
       }
+      const inner = panel.height + (isLast ? BOTTOM - 8 : 0) - TOP - (isLast ? BOTTOM : 8);
+      const scaled = (value) => (panel.isLog ? Math.log10(value) : value);
+      panel.toPixel = (value) =>
+        TOP + inner * (1 - (scaled(value) - range[0]) / (range[1] - range[0]));
       return {
         width: wide, height: panel.height + (isLast ? BOTTOM - 8 : 0),
         margin: { l: LEFT, r: RIGHT, t: TOP, b: isLast ? BOTTOM : 8 },
