@@ -149,7 +149,7 @@ def _spa(found: Comparison) -> Cells:
 
 def _deflated(found: Comparison) -> Cells:
     same = bool(_deflated_how(found))
-    place = {name: number for number, name in enumerate(found.ranked)}
+    shown = found.deflated[found.deflated["variant"].isin(found.ranked)]
     rows = [
         (
             str(row["variant"]), words.decimal(row["sharpe"], 2),
@@ -158,7 +158,7 @@ def _deflated(found: Comparison) -> Cells:
             words.decimal(row["effective_trials"], 1), words.decimal(row["deflated_effective"]),
             *([] if same else [str(row["reason"] or row["method"])]),
         )
-        for row in sorted(_records(found.deflated), key=lambda row: place[str(row["variant"])])
+        for row in sorted(_records(shown), key=lambda row: found.ranked.index(row["variant"]))
     ]  # fmt: skip
     header = (
         "variant", "Sharpe", "skill, one trial", "deflated", "best by luck", "trials",
