@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import engine
-from engine import audits, stages, standing, tables
-from engine.making import Making
+from engine import audits, seeds, stages, standing, tables
+from engine.making import Making, Shared, fold_names
 from engine.narration import Log, say_what_was_read
 from engine.parts import Prepared, Walked
 from engine.progress import Reporter, Silent
@@ -21,6 +21,7 @@ from engine.stages import Measured, StageClock
 from engine.standing import Standing
 from perpwalk import reports, runs, seal, trades, trials
 from perpwalk.audit.judge import Judgement
+from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
 from perpwalk.domain import Market
 from perpwalk.ledger import Ledger
@@ -74,7 +75,10 @@ def run_experiment(
     hashes = audits.hashes_of(markets)
     digest = config.digest(hashes)
     answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
-    if answered is not None and not force:
+    if answered is not None and not force and not seeds.covered(config, answered):
+        tell.say(f"{answered.path} answers this; the seeds it lacks are added")
+        make = make if isinstance(make, Shared) else Shared([(config, answered)], reports=True)
+    elif answered is not None and not force:
         tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
         if prior_trials is not None:
             trials.declare(out, prior_trials)
@@ -99,13 +103,14 @@ def run_experiment(
                 log.say(f"taking up an interrupted run: {folder.resumed_folds} folds are kept")
             walked = make.fit(config, prepared, folder, clock=clock, reporter=log)
             book = stages.replay_folds(config, walked, clock=clock, reporter=log)
+            band = seeds.band(config, walked, book, folder, clock=clock, reporter=log)
             found = standing.look_outside(
                 out, config, digest=digest, hashes=hashes, equity=book.equity,
                 bar_seconds=markets[0].bars.interval.total_seconds(),
             )  # fmt: skip
             judged = _write(
                 config, walked, book, folder, clock, log, digest=digest, code=code,
-                found=found, make=make, config_files=config_files,
+                found=found, band=band, make=make, config_files=config_files,
             )  # fmt: skip
             finished = runs.load_run(folder.finish())
             _finish_trial(trial, judged, book, markets[0])
@@ -123,12 +128,13 @@ def _write(
     digest: str,
     code: str,
     found: Standing,
+    band: SeedBand,
     make: Making,
     config_files: Sequence[str],
 ) -> Judgement:
     with clock.stage("judge"):
         tell.stage("judge")
-        measured = stages.measure(config, walked, book, found.outside)
+        measured = stages.measure(config, walked, book, found.outside, band)
     prepared = [one.prepared for one in walked]
     with clock.stage("write"):
         place = folder.partial
@@ -137,6 +143,8 @@ def _write(
         runs.write_json(place / "audit.json", runs.plain(measured.judgement.as_dict()))
         shutil.rmtree(place / "models", ignore_errors=True)
         make.place_models(folder, prepared)
+        seeds.place_models(folder, band, fold_names(prepared))
+        seeds.write(place, band)
     describe = functools.partial(
         runs.manifest,
         digest=digest,
@@ -147,6 +155,7 @@ def _write(
         extra={
             **_facts(prepared),
             **found.anchors,
+            "seeds": list(band.repeats),
             "config_files": list(config_files) or None,
         },
     )

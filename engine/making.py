@@ -158,7 +158,8 @@ class Shared(Making):
     def place_models(self, folder: RunFolder, prepared: Sequence[Prepared]) -> None:
         """Put the artifacts into the run, from where they were made."""
         fits = None if self._fits is None else self._fits[1]
-        if fits is None or fits.final == folder.final:
+        # Fits revived from the run that is made again lie with it, not where runs are made.
+        if fits is None or (fits.final == folder.final and fits.work is not None):
             super().place_models(folder, prepared)
             return
         for name in fold_names(prepared):

@@ -30,6 +30,7 @@ from engine.walkforward import WalkForward
 from perpwalk import features, fold_checks, folds, labels, metrics, models
 from perpwalk.audit.judge import Contract, Judgement, judge
 from perpwalk.audit.outside import Outside
+from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config, WalkForwardSection
 from perpwalk.domain import BoolArray, FeatureFrame, Fold, LabelFrame, Market
 from perpwalk.errors import UsageError, naming
@@ -280,8 +281,9 @@ def measure(
     walked: Sequence[Walked],
     book: Ledger,
     outside: Outside | None = None,
+    band: SeedBand | None = None,
 ) -> Measured:
-    """Judge forecasts and account, over what is known from ``outside`` the run.
+    """Judge forecasts and account, over what is known from ``outside`` the run and other seeds.
 
     The same arguments give the same answer: `verify` asks again and compares.
     """
@@ -305,6 +307,7 @@ def measure(
         constant_by_design=config.model.kind == "majority",
         broker=config.broker,
         outside=outside,
+        band=band,
         confidence=config.report.confidence,
         seed=config.seed,
     )

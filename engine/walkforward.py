@@ -152,24 +152,25 @@ class WalkForward:
         )
 
     def revive(
-        self, fold: Fold, model: Path, forecast: pd.DataFrame, training: Sequence[EpochReport]
+        self,
+        fold: Fold,
+        model: Path,
+        forecast: pd.DataFrame | None = None,
+        training: Sequence[EpochReport] = (),
     ) -> FoldResult:
         """Return a fold from the artifacts and forecasts that a finished run kept.
 
-        The threshold is the one the configuration chooses on validation, forecast again.
+        Without forecasts the model forecasts again. The threshold is the one the configuration
+        chooses on validation, forecast again.
         """
         end = int(fold.validation.rows[-1]) + 1
         preprocessor, fitted = Preprocessor.load(model), models.load_model(model)
         rows, label = _labelled(fold.validation.rows, self._labels)
         opinion = fitted.predict(preprocessor.transform(self._features.values[:end]), rows).p_up
         threshold = choose_threshold(opinion, label, self._config.strategy.threshold)
-        return FoldResult(
-            FittedFold(fold, preprocessor, fitted, threshold),
-            self._of_frame(fold, forecast),
-            opinion,
-            tuple(training),
-            resumed=True,
-        )
+        whole = FittedFold(fold, preprocessor, fitted, threshold)
+        made = self._forecast(whole) if forecast is None else self._of_frame(fold, forecast)
+        return FoldResult(whole, made, opinion, tuple(training), resumed=True)
 
     def _of_frame(self, fold: Fold, frame: pd.DataFrame) -> Forecast:
         return Forecast(

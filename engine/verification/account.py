@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from engine import audits, stages, standing
+from engine import audits, seeds, stages, standing
 from engine.verification.facts import (
     Facts,
     FailedError,
@@ -19,6 +19,7 @@ from engine.verification.facts import (
 )
 from perpwalk import runs, trades, trials
 from perpwalk.audit.outside import Outside, finding_of, search_findings
+from perpwalk.audit.seeds import SeedBand
 from perpwalk.ledger import Ledger
 
 TOLERANCE = 1e-9
@@ -81,9 +82,27 @@ def _replay_again(facts: Facts) -> str:
     return f"{len(ledger.equity):,} bars replayed: equity, orders, funding and trades are equal"
 
 
+def _seeds_again(facts: Facts) -> str:
+    """Forecast and replay with the kept models of every other seed."""
+    told, run = facts.manifest.get("seeds"), facts.run
+    if told is None:  # made before seeds were told
+        facts.known["seeds"] = None
+        return "not told"
+    if not told:
+        if run.seeds is not None:
+            raise FailedError("seeds.csv is there, manifest.json speaks of no other seed")
+        facts.known["seeds"] = SeedBand(facts.config.seed, seeds.is_seeded(facts.config))
+        return "no other seed"
+    again = seeds.band_again(facts.config, facts.walked, facts.ledger, facts.path / "models", told)
+    facts.known["seeds"] = again
+    seeds.write(facts.again, again)
+    same_files(facts, [seeds.TABLE_FILE])
+    return f"{len(told)} other seeds forecast and replayed again: seeds.csv is equal"
+
+
 def _metrics_again(facts: Facts) -> str:
     outside = Outside.of(facts.run.audit)
-    measured = stages.measure(facts.config, facts.walked, facts.ledger, outside)
+    measured = stages.measure(facts.config, facts.walked, facts.ledger, outside, facts.band)
     facts.known["measures"] = measured
     table = measured.table.frame
     runs.write_csv(facts.again / "metrics.csv", table)
@@ -185,6 +204,7 @@ STEPS: tuple[Step, ...] = (
     ("account", "counts add up", _counts),
     ("account", "equity equals its parts", _identity),
     ("account", "replayed again", _replay_again),
+    ("account", "other seeds made again", _seeds_again),
     ("account", "metrics made again", _metrics_again),
     ("account", "judged again", _audit_again),
     ("account", "taken down as it was", _taken_down),

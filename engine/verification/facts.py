@@ -15,6 +15,7 @@ import pandas as pd
 from engine.parts import Prepared, Walked
 from engine.stages import Measured
 from perpwalk import runs
+from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
 from perpwalk.domain import Fold, Market
 from perpwalk.ledger import Ledger
@@ -98,6 +99,11 @@ class Facts:
     def ledger(self) -> Ledger:
         """The account, replayed again."""
         return self._need("account")  # type: ignore[no-any-return]
+
+    @property
+    def band(self) -> SeedBand | None:
+        """What training with other seeds came to, made again from their models."""
+        return self._need("seeds")  # type: ignore[no-any-return]
 
     @property
     def measured(self) -> Measured:

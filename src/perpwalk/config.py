@@ -338,11 +338,23 @@ class ReportSection(Section):
 
 
 class ComputeSection(Section):
-    """Where and how it is computed; never changes the question."""
+    """Where and how it is computed; never changes the question.
+
+    ``seeds`` repeats the training with other seeds and shows how far its chance moves the result
+    (``perpwalk.audit.seeds``); the headline stays that of the configuration's own ``seed``.
+    """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     signals: Literal["batched", "online"] = "batched"
+    seeds: Annotated[tuple[Seed, ...], pydantic.Strict(False), Field(max_length=100)] = ()
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"a seed is given twice: {', '.join(map(str, seeds))}")
+        return seeds
 
 
 class Config(Section):
@@ -430,8 +442,8 @@ class Config(Section):
         """Return the sha256 that names the question: configuration and data, not their places.
 
         Paths of data files and of the user's Python files are replaced by the hashes of what they
-        hold; ``compute.device`` and ``compute.threads`` say where the answer is computed and are
-        left out.
+        hold; ``compute.device`` and ``compute.threads`` say where the answer is computed, and
+        ``compute.seeds`` what stands beside it: they are left out.
         """
         question: dict[str, Any] = self.model_dump(mode="json")
         if self.markets:  # each of them is written out: what they have in common asks nothing
@@ -444,7 +456,8 @@ class Config(Section):
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
         question["strategy"]["name"] = _named_by_content(self.strategy.name)
         question["label"]["kind"] = _named_by_content(self.label.kind)
-        del question["compute"]["device"], question["compute"]["threads"]
+        for name in ("device", "threads", "seeds"):
+            del question["compute"][name]
         text = json.dumps(question, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -248,8 +248,14 @@ def fold_name(number: int, symbol: str | None = None) -> str:
     return name if symbol is None else f"{symbol}/{name}"
 
 
+def seed_name(seed: int) -> str:
+    """Return where the folds of a repeat with another seed are kept, likewise."""
+    return f"seed-{seed}"
+
+
 def _kept_folds(work: Path) -> list[Path]:
-    return [*work.glob("fold-*"), *work.glob("*/fold-*")]
+    """Return finished folds, also those of single contracts and of repeats with other seeds."""
+    return [path for depth in ("", "*/", "*/*/") for path in work.glob(f"{depth}fold-*")]
 
 
 def _take_up(folder: RunFolder, key: str) -> None:
@@ -387,6 +393,11 @@ class Run:
     def training(self) -> pd.DataFrame:
         """``training.csv``: one row per fold and epoch."""
         return self._csv("training.csv")
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame | None:
+        """``seeds.csv``: one row per seed the model was trained with; None without repeats."""
+        return self._csv("seeds.csv") if (self.path / "seeds.csv").is_file() else None
 
     @cached_property
     def trades(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from perpwalk.audit.evidence import Evidence, gather_evidence
 from perpwalk.audit.labels import audit_labels
 from perpwalk.audit.outside import Outside, finding_of, of_search
 from perpwalk.audit.predictions import PredictionContext, audit_pooled, audit_predictions
+from perpwalk.audit.seeds import SeedBand
 from perpwalk.audit.verdict import Verdict, verdict
 from perpwalk.config import BrokerSection, LabelSection
 from perpwalk.domain import (
@@ -38,10 +39,12 @@ class Judgement:
     findings: tuple[Finding, ...]
     evidence: Evidence
     outside: Outside = field(default_factory=Outside)
+    band: SeedBand | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the contents of ``audit.json``."""
-        return audit_document(self.verdict, self.findings, self.evidence, self.outside)
+        told = audit_document(self.verdict, self.findings, self.evidence, self.outside)
+        return told if self.band is None else told | {"seeds": self.band.as_dict()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,6 +85,7 @@ def judge(
     constant_by_design: bool = False,
     broker: BrokerSection | None = None,
     outside: Outside | None = None,
+    band: SeedBand | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Judgement:
@@ -103,6 +107,8 @@ def judge(
         Whose cost schedule is looked at.
     outside
         What is known of the search for leaks and of the trials so far.
+    band
+        What training with other seeds came to.
     """
     outside = outside or Outside()
     first = contracts[0]
@@ -130,9 +136,11 @@ def judge(
         *audit_account(ledger, [one.market.bars for one in contracts], broker),
         *metrics.reasons,
         *evidence.findings,
+        *(() if band is None else band.findings(evidence.auc)),
         *outside.leak_findings,
     )
-    return Judgement(verdict(findings, evidence, outside=outside), findings, evidence, outside)
+    judged = verdict(findings, evidence, outside=outside)
+    return Judgement(judged, findings, evidence, outside, band)
 
 
 def _labels_and_forecasts(
@@ -183,7 +191,8 @@ def judge_again(audit: Mapping[str, Any], outside: Outside) -> dict[str, object]
     kept = [e for e in audit["findings"] if e["code"] != REASON and not of_search(e)]
     findings = (*(finding_of(entry) for entry in kept), *outside.leak_findings)
     evidence = evidence_from(audit["evidence"])
-    return audit_document(verdict(findings, evidence, outside=outside), findings, evidence, outside)
+    told = audit_document(verdict(findings, evidence, outside=outside), findings, evidence, outside)
+    return told | {key: audit[key] for key in ("seeds",) if key in audit}
 
 
 def train_up_rates(labels: LabelFrame, folds: Sequence[Fold]) -> dict[int, float]:

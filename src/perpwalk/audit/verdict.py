@@ -79,8 +79,10 @@ def verdict(
     if alarms:
         told = tuple(_told(f) for f in alarms)
         return Verdict(Word.SUSPECT, Word.SUSPECT, Word.SUSPECT, told)
-    doubts = tuple(_doubts_of_skill(evidence, outside))
-    money = tuple(_doubts_of_money(evidence, outside, spa_p, variants))
+    doubts = (*_doubts_of_skill(evidence, outside), *_of_seeds(findings, "model"))
+    money = (
+        *_doubts_of_money(evidence, outside, spa_p, variants), *_of_seeds(findings, "account"),
+    )  # fmt: skip
     predictive = Word.INCONCLUSIVE if doubts else Word.SUPPORTED
     economic = Word.INCONCLUSIVE if doubts or money else Word.SUPPORTED
     reasons = (*(f"predictive: {d}" for d in doubts), *(f"economic: {d}" for d in money))
@@ -136,6 +138,13 @@ def _doubts_of_skill(evidence: Evidence, outside: Outside) -> Iterator[str]:
         done = "not been" if outside.leak_audit == "none" else "only quickly been"
         note = "" if outside.leak_note is None else f"; {outside.leak_note}"
         yield f"the pipeline has {done} searched for leaks{note} ({LIFT})"
+
+
+def _of_seeds(findings: Sequence[Finding], where: str) -> Iterator[str]:
+    """Yield that seeds disagree on whether it forecasts, or on whether it pays."""
+    for finding in findings:
+        if finding.code == "U014" and finding.where == where:
+            yield f"{finding.message} ({finding.observed})"
 
 
 def _points(value: float | None) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "Sample",
     "SignalModel",
     "build_model",
+    "draws_on_chance",
     "load_model",
 ]
 
@@ -52,6 +53,12 @@ _FITTED = {
     "majority": ("perpwalk.models.baselines", "FittedMajority"),
 }
 KINDS = tuple(_FITTED)
+_WITHOUT_CHANCE = ("logistic", "majority")
+
+
+def draws_on_chance(kind: str) -> bool:
+    """Return whether another seed may give another model; of a plug-in that is assumed."""
+    return kind not in _WITHOUT_CHANCE
 
 
 def build_model(section: ModelSection) -> SignalModel:

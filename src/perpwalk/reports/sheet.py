@@ -25,6 +25,7 @@ from perpwalk.reports.daily import (
     price_returns,
     quantstats_figures,
 )
+from perpwalk.reports.seeds import seeds_of
 from perpwalk.returns import bars_per_year, equity_returns
 
 TEMPLATE = "sheet.html.j2"
@@ -110,6 +111,7 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         "figures": None if daily is None else _figures(sheet, daily),
         "costs": [] if sheet.equity.empty else cost_rows(sheet.equity),
         "levels": None if sheet.equity.empty else words.cost_levels(CostSummary.of(sheet.equity)),
+        "seeds": seeds_of(sheet.audit),
         "needed": words.break_even(sheet.audit.get("evidence", {})),
         "facts": _facts(sheet.metrics),
         "tables": [

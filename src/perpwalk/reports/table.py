@@ -14,6 +14,7 @@ from rich.text import Text
 
 from perpwalk.costs import CostSummary
 from perpwalk.reports import words
+from perpwalk.reports.seeds import HEADER, seeds_of
 from perpwalk.reports.words import count, decimal, interval, known, percent
 from perpwalk.runs import Run
 
@@ -74,6 +75,7 @@ def parts(
         shown += [Text(words.costs(costs)), Text(words.cost_levels(costs))]
         needed = words.break_even(audit.get("evidence", {}))
         shown += [] if needed is None else [Text(needed)]
+    shown += _seeds(audit)
     for kind in KINDS:
         rows = metrics[metrics["period_kind"] == kind]
         if len(rows) > 1 or kind == "fold":
@@ -156,6 +158,22 @@ def _cells(row: dict[Any, Any]) -> dict[str, str]:
         "fees": count(row["fees"]),
         "funding": count(row["funding"]),
     }
+
+
+def _seeds(audit: dict[str, Any]) -> list[RenderableType]:
+    """Return the spread over seeds, or that there is but one."""
+    found = seeds_of(audit)
+    if found is None:
+        return []
+    if not found.rows:
+        return [Text(found.note)]
+    table = Table(title="By seed", title_justify="left", header_style="bold", pad_edge=False,
+                  box=None, padding=(0, 1, 0, 0))  # fmt: skip
+    for name in HEADER:
+        table.add_column(name, justify="left" if name == HEADER[0] else "right", no_wrap=True)
+    for row in found.rows:
+        table.add_row(*row)
+    return [table, Text(found.note, style="dim")]
 
 
 def _with_interval(row: dict[Any, Any], name: str) -> str:
