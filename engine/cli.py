@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from engine.commands.compare import compare
+from engine.commands.data import data
 from perpwalk.errors import PerpwalkError
 
 if TYPE_CHECKING:
@@ -293,6 +294,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make or fill.")]
 
 
 app.command()(compare)
+app.add_typer(data)
 
 # ── errors and interruptions ─────────────────────────────────────────────────────────────────────
 

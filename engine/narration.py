@@ -9,7 +9,8 @@ import pandas as pd
 
 from engine.progress import Reporter
 from engine.walkforward import FoldResult
-from perpwalk.domain import Finding, Fold, Level, Market
+from perpwalk.data import layouts
+from perpwalk.domain import DataSource, Finding, Fold, Level, Market
 
 
 class Log:
@@ -49,8 +50,16 @@ def say_what_was_read(market: Market, tell: Reporter) -> None:
     bars = market.bars
     span = f"{bars.open_time[0]:%Y-%m-%d %H:%M} … {bars.open_time[-1]:%Y-%m-%d %H:%M} UTC"
     tell.say(f"{bars.symbol}: {len(bars):,} bars, {span}; {len(market.funding):,} settlements")
+    for source in market.sources:
+        if source.layout:
+            tell.say(f"{source.kind} {Path(source.path).name}: {taken_for(source)}")
     for finding in market.findings:
         tell.say(finding_line(finding))
+
+
+def taken_for(source: DataSource) -> str:
+    """Say whose file a source was taken for."""
+    return f"read as {layouts.named(source.layout).title} ({source.file_format})"
 
 
 def finding_line(finding: Finding) -> str:

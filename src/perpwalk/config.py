@@ -101,13 +101,21 @@ class Simulate(Section):
 
 
 class MarketSection(Section):
-    """Which bars and settlements to replay. Without ``ohlcv`` the market is simulated."""
+    """Which bars and settlements to replay. Without ``ohlcv`` the market is simulated.
+
+    ``format`` names the tool that wrote the files where content does not tell it (``perpwalk data
+    formats`` lists them). ``resample_from`` is the length of the files' own, finer bars; a bar of
+    ``interval`` that lacks some of them is treated as ``partial_bars`` says.
+    """
 
     symbol: Name = "SIMUSDT"
     interval: Duration = "1h"
     ohlcv: str | None = None
     funding: str | None = None
     mark: str | None = None
+    format: str = "auto"
+    resample_from: Duration | None = None
+    partial_bars: Literal["error", "drop", "keep"] = "error"
     since: Stamp | None = None
     until: Stamp | None = None
     gaps: Literal["error", "fill", "drop"] = "error"

@@ -300,7 +300,10 @@ class PerpSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Birth certificate of one input: what was read, from where, and its hash."""
+    """Birth certificate of one input: what was read, from where, and its hash.
+
+    ``layout`` says whose file it was taken for.
+    """
 
     kind: str
     path: str
@@ -309,6 +312,7 @@ class DataSource:
     first: str
     last: str
     sha256: str
+    layout: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from perpwalk.data.coverage import (
 )
 from perpwalk.data.funding import read_funding
 from perpwalk.data.market import load_market
+from perpwalk.data.resample import resample
 from perpwalk.data.several import load_markets
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "read_bars",
     "read_funding",
     "read_mark",
+    "resample",
     "settlement_intervals",
 ]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from perpwalk.data.columns import BarColumns, bar_columns, check_symbol
-from perpwalk.data.convert import Stamps, to_numbers, to_stamps
+from perpwalk.data.columns import check_symbol
+from perpwalk.data.contents import Contents, load_bars
+from perpwalk.data.gaps import GapPolicy, Rows, settle_gaps
+from perpwalk.data.layouts import AUTO
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import (
     Order,
     Prices,
+    check_belonging,
     check_order,
     check_prices,
     price_findings,
@@ -23,46 +25,44 @@ from perpwalk.data.validate import (
 )
 from perpwalk.domain import (
     BarFrame,
-    BoolArray,
     DataSource,
     Finding,
     IntArray,
     Level,
-    from_ns,
-    frozen_array,
     to_ns,
 )
 
-GapPolicy = Literal["error", "fill", "drop"]
 Read = tuple[BarFrame, tuple[Finding, ...], DataSource]
 
 _DAY = 86_400 * 10**9
-_GAPS_LISTED = 10
 
 
 def read_bars(
     path: Path | str,
     *,
     symbol: str,
-    interval: pd.Timedelta,
+    interval: pd.Timedelta | None,
     gaps: GapPolicy = "error",
     since: pd.Timestamp | str | None = None,
     until: pd.Timestamp | str | None = None,
+    layout: str = AUTO,
 ) -> Read:
-    """Read OHLCV bars from CSV, JSON, Parquet or Feather, packed by gzip or zip or not.
+    """Read OHLCV bars from CSV, JSON, Parquet, Feather or NumPy, packed by gzip or zip or not.
 
     Parameters
     ----------
     symbol
-        Contract the bars are of; a symbol column that contradicts it is an error.
+        Contract the bars are of; a symbol column that contradicts it is an error. Empty: unknown.
     interval
-        Length of one bar; bars of another length are an error.
+        Length of one bar; bars of another length are an error. None takes the most common step.
     gaps
         ``error`` refuses missing bars; ``fill`` makes flat bars at the last close with volume 0,
         marked in ``BarFrame.filled``; ``drop`` leaves the gap, so bars are irregular in time.
     since, until
         Keep bars with ``since <= open_time < until`` (UTC). Order, grid, prices and gaps are judged
         on what is kept, so a bad stretch can be cut away.
+    layout
+        Whose file it is (see ``perpwalk.data.layouts``); ``auto`` tells it by content.
 
     Returns
     -------
@@ -76,53 +76,48 @@ def read_bars(
         Whatever is wrong, with file, row (line of a text file, header included; 0-based record
         of a binary file) and column.
     """
-    return _read("ohlcv", path, symbol, interval, gaps, (since, until))
+    return _read("ohlcv", path, symbol, interval, gaps, (since, until), layout)
 
 
 def read_mark(
     path: Path | str,
     *,
     symbol: str,
-    interval: pd.Timedelta,
+    interval: pd.Timedelta | None,
     gaps: GapPolicy = "error",
     since: pd.Timestamp | str | None = None,
     until: pd.Timestamp | str | None = None,
+    layout: str = AUTO,
 ) -> Read:
     """Read mark-price candles: as ``read_bars``, but no volume is needed or kept (it is 0)."""
-    return _read("mark", path, symbol, interval, gaps, (since, until))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Bars in ascending order: stamps (ns), prices, and each bar's record in the file."""
-
-    ns: IntArray
-    prices: Prices
-    records: IntArray
-
-    def take(self, chosen: slice | IntArray) -> _Rows:
-        return _Rows(self.ns[chosen], self.prices.take(chosen), self.records[chosen])
+    return _read("mark", path, symbol, interval, gaps, (since, until), layout)
 
 
 def _read(
     kind: Literal["ohlcv", "mark"],
     path: Path | str,
     symbol: str,
-    interval: pd.Timedelta,
+    interval: pd.Timedelta | None,
     gaps: GapPolicy,
     cut: tuple[pd.Timestamp | str | None, pd.Timestamp | str | None],
+    layout: str,
 ) -> Read:
     table = open_table(path)
     where = f"{kind} {table.path.name}"
-    columns = bar_columns(table, symbol=symbol, needs_volume=kind == "ohlcv")
+    found = load_bars(table, kind, symbol=symbol, wanted=layout)
     check_symbol(table, symbol)
-    stamps, prices = _load(table, columns)
-    source = _source(kind, table, stamps.ns)
-    rows, order = _kept(table, columns.time, stamps.ns, prices, cut)
+    stamps, columns = found.stamps, found.columns
+    source = _source(kind, found)
+    rows, order = _kept(table, columns.time, stamps.ns, found.prices, cut)
+    interval = usual_step(rows.ns) if interval is None else interval
     _check_grid(table, columns.time, rows, interval)
     check_prices(table, columns, rows.prices, rows.records, with_volume=kind == "ohlcv")
-    bars, gap_findings = _close_gaps(table, rows, symbol, interval, gaps, where)
+    check_belonging(table, columns, rows.prices)
+    bars, gap_findings = settle_gaps(
+        rows, symbol, interval, gaps, where, lambda m, row: table.error(m, record=rows.records[row])
+    )
     findings = (
+        *found.findings(where),
         *stamp_findings(where, stamps, order),
         *_short(where, rows.ns, cut, to_ns(interval)),
         *price_findings(where, rows.ns, rows.prices, interval, with_volume=kind == "ohlcv"),
@@ -131,17 +126,15 @@ def _read(
     return bars, findings, source
 
 
-def _load(table: Table, columns: BarColumns) -> tuple[Stamps, Prices]:
-    """Fetch and convert the whole file, in its own order."""
-    numbers = (columns.open, columns.high, columns.low, columns.close)
-    volume = () if columns.volume is None else (columns.volume,)
-    fetched = table.fetch({columns.time: "time", **dict.fromkeys(numbers + volume, "number")})
-    stamps = to_stamps(table, columns.time, fetched[columns.time])
-    arrays = [to_numbers(table, i, fetched[i]) for i in numbers + volume]
-    return stamps, Prices(*arrays, *(() if volume else (np.zeros(len(stamps.ns)),)))
+def usual_step(ns: IntArray) -> pd.Timedelta:
+    """Return the most common distance of stamps in any one order; an hour for a single one."""
+    steps = np.abs(np.diff(ns))
+    steps = steps[steps > 0]
+    return pd.Timedelta(_most_common(steps), "ns") if len(steps) else pd.Timedelta("1h")
 
 
-def _source(kind: str, table: Table, ns: IntArray) -> DataSource:
+def _source(kind: str, found: Contents) -> DataSource:
+    table, ns = found.table, found.stamps.ns
     return DataSource(
         kind=kind,
         path=str(table.path),
@@ -150,6 +143,7 @@ def _source(kind: str, table: Table, ns: IntArray) -> DataSource:
         first=iso(ns.min()),
         last=iso(ns.max()),
         sha256=table.sha256,
+        layout=found.layout.name,
     )
 
 
@@ -171,9 +165,9 @@ def _kept(
     ns: IntArray,
     prices: Prices,
     cut: tuple[pd.Timestamp | str | None, pd.Timestamp | str | None],
-) -> tuple[_Rows, Order]:
+) -> tuple[Rows, Order]:
     """Keep bars opened in ``[since, until)``, in ascending order, and say which order they had."""
-    rows = _Rows(ns, prices, np.arange(len(ns)))
+    rows = Rows(ns, prices, np.arange(len(ns)))
     since, until = (None if stamp is None else stamp_ns(stamp) for stamp in cut)
     if since is not None or until is not None:
         inside = (ns >= (ns.min() if since is None else since)) & (
@@ -226,7 +220,7 @@ def _short(
 # ── the grid ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check_grid(table: Table, position: int, rows: _Rows, interval: pd.Timedelta) -> None:
+def _check_grid(table: Table, position: int, rows: Rows, interval: pd.Timedelta) -> None:
     """Check that bars stand on a regular grid of the configured interval."""
     step = to_ns(interval)
     _check_interval(table, position, rows, step)
@@ -248,7 +242,7 @@ def _check_grid(table: Table, position: int, rows: _Rows, interval: pd.Timedelta
         )
 
 
-def _check_interval(table: Table, position: int, rows: _Rows, step: int) -> None:
+def _check_interval(table: Table, position: int, rows: Rows, step: int) -> None:
     if len(rows.ns) < 2:
         return
     steps = np.diff(rows.ns)
@@ -267,91 +261,3 @@ def _check_interval(table: Table, position: int, rows: _Rows, step: int) -> None
 def _most_common(values: IntArray) -> int:
     found, counts = np.unique(values, return_counts=True)
     return int(found[np.argmax(counts)])
-
-
-# ── gaps ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _close_gaps(
-    table: Table,
-    rows: _Rows,
-    symbol: str,
-    interval: pd.Timedelta,
-    policy: GapPolicy,
-    where: str,
-) -> tuple[BarFrame, list[Finding]]:
-    step = to_ns(interval)
-    missing = np.diff(rows.ns) // step - 1
-    at = np.flatnonzero(missing)
-    if not len(at):
-        return _frame(rows, symbol, interval, np.zeros(len(rows.ns), dtype=bool)), []
-    summary = f"{int(missing.sum()):,} bars are missing in {len(at):,} gaps"
-    if policy == "error":
-        raise table.error(
-            f"{summary}: the first, {missing[at[0]]:,} bars, after {utc(rows.ns[at[0]])}; the "
-            f"longest {missing.max():,} bars; fetch them, or set market.gaps to fill (flat bars "
-            "without volume) or drop (leave the gap)",
-            record=rows.records[at[0] + 1],
-        )
-    finding = _gap_finding(where, rows.ns, missing, at, summary, policy)
-    if policy == "drop":
-        return _frame(rows, symbol, interval, np.zeros(len(rows.ns), dtype=bool)), [finding]
-    full, filled = _fill(table, rows, step)
-    return _frame(full, symbol, interval, filled), [finding]
-
-
-def _gap_finding(
-    where: str, ns: IntArray, missing: IntArray, at: IntArray, summary: str, policy: GapPolicy
-) -> Finding:
-    shown = "; ".join(f"{missing[i]:,} after {utc(ns[i])}" for i in at[:_GAPS_LISTED])
-    more = f"; and {len(at) - _GAPS_LISTED:,} more" if len(at) > _GAPS_LISTED else ""
-    done = {
-        "fill": "filled with flat bars at the last close, without volume",
-        "drop": "left open: bars are irregular in time",
-    }[policy]
-    return Finding(
-        code="D006",
-        level=Level.WARN,
-        where=where,
-        message=f"{summary}, the longest {missing.max():,}; {done}",
-        observed=shown + more,
-        expected="no gap",
-        why="a move across a gap is no move of one bar, and a made-up bar has none",
-    )
-
-
-def _fill(table: Table, rows: _Rows, step: int) -> tuple[_Rows, BoolArray]:
-    """Put flat bars at the last close, without volume, where bars are missing."""
-    places = (rows.ns - rows.ns[0]) // step
-    total = int(places[-1]) + 1
-    if total > 2 * len(rows.ns):
-        raise table.error(
-            f"filling would make up {total - len(rows.ns):,} bars, more than the {len(rows.ns):,} "
-            "there are; cut the file with market.since and market.until, or fetch the rest"
-        )
-    filled = np.ones(total, dtype=bool)
-    filled[places] = False
-    latest = np.zeros(total, dtype=np.int64)
-    latest[places] = np.arange(len(rows.ns))
-    latest = np.maximum.accumulate(latest)
-    prices = rows.prices.take(latest)
-    flat = {name: np.where(filled, prices.close, getattr(prices, name)) for name in _FLAT}
-    prices = replace(prices, **flat, volume=np.where(filled, 0.0, prices.volume))
-    return _Rows(rows.ns[0] + step * np.arange(total), prices, rows.records[latest]), filled
-
-
-_FLAT = ("open", "high", "low")
-
-
-def _frame(rows: _Rows, symbol: str, interval: pd.Timedelta, filled: BoolArray) -> BarFrame:
-    return BarFrame(
-        symbol=symbol,
-        interval=interval,
-        open_time=from_ns(rows.ns),
-        open=frozen_array(rows.prices.open),
-        high=frozen_array(rows.prices.high),
-        low=frozen_array(rows.prices.low),
-        close=frozen_array(rows.prices.close),
-        volume=frozen_array(rows.prices.volume),
-        filled=frozen_array(filled, np.bool_),
-    )

@@ -10,8 +10,13 @@ import re
 from dataclasses import dataclass
 
 from perpwalk.data.convert import texts
+from perpwalk.data.layouts import Layout
+from perpwalk.data.names import compact
 from perpwalk.data.tables import Table
 from perpwalk.errors import DataError
+
+__all__ = ["BarColumns", "FundingColumns", "bar_columns", "check_symbol", "compact",
+           "funding_columns", "has_interest", "interest_columns"]  # fmt: skip
 
 # First match wins: epoch stamps and explicit UTC before columns that may hold local time.
 _OPEN_TIMES = (
@@ -33,13 +38,18 @@ _PRICES = {
 _VOLUMES = ("volume", "vol", "v", "basevolume", "volumebase", "baseassetvolume", "volumefrom")
 _RATES = ("fundingrate", "lastfundingrate", "funding", "realizedrate", "settledrate", "rate")
 _MARKS = ("markprice", "mark")
+_INTEREST = ("sumopeninterest", "openinterest", "openinterestamount", "oi", "openinterestcoin")
+_INTEREST_TIMES = ("createtime", *_OPEN_TIMES)
 _SYMBOLS = ("symbol", "pair", "instid", "instrument", "instrumentname", "contract", "ticker", "tic")
 _QUOTES = ("usdt", "usdc", "fdusd", "busd", "tusd", "dai", "usd", "eur", "gbp", "quote")
 
 
 @dataclass(frozen=True)
 class BarColumns:
-    """Positions of a bar file's columns; ``volume`` is None where it is not needed."""
+    """Positions of a bar file's columns; ``volume`` is None where it is not needed.
+
+    ``clock`` is the column with the time of day where dates and times stand apart.
+    """
 
     time: int
     open: int
@@ -47,6 +57,7 @@ class BarColumns:
     low: int
     close: int
     volume: int | None
+    clock: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,16 +69,7 @@ class FundingColumns:
     mark: int | None
 
 
-def compact(name: str) -> str:
-    """Return a name without case, spaces and punctuation.
-
-    >>> compact("Open time") == compact("open_time") == compact("openTime")
-    True
-    """
-    return re.sub(r"[^a-z0-9]+", "", name.lower())
-
-
-def bar_columns(table: Table, *, symbol: str, needs_volume: bool) -> BarColumns:
+def bar_columns(table: Table, layout: Layout, *, symbol: str, needs_volume: bool) -> BarColumns:
     """Find the columns of a bar file.
 
     Raises
@@ -76,12 +78,13 @@ def bar_columns(table: Table, *, symbol: str, needs_volume: bool) -> BarColumns:
         One is missing or stands twice; the message lists the columns found.
     """
     if not table.has_header:
-        return _bars_by_position(table, needs_volume=needs_volume)
+        return _bars_by_position(table, layout, needs_volume=needs_volume)
     prices = {what: _required(table, names, f"the {what} price") for what, names in _PRICES.items()}
     return BarColumns(
         time=_open_time(table),
         **prices,
         volume=_volume(table, symbol) if needs_volume else None,
+        clock=_clock(table),
     )
 
 
@@ -104,10 +107,21 @@ def funding_columns(table: Table) -> FundingColumns:
     return FundingColumns(time=time, rate=rate, mark=_find(table, _MARKS))
 
 
+def has_interest(table: Table) -> bool:
+    """Tell a file of open interest by its names."""
+    return table.has_header and any(compact(name) in _INTEREST for name in table.names)
+
+
+def interest_columns(table: Table) -> tuple[int, int]:
+    """Return the positions of time and open interest."""
+    time = _required(table, _INTEREST_TIMES, "the time")
+    return time, _required(table, _INTEREST, "the open interest")
+
+
 def check_symbol(table: Table, symbol: str) -> None:
     """Refuse a file that says it belongs to another contract, or to several."""
     position = _find(table, _SYMBOLS) if table.has_header else None
-    if position is None:
+    if position is None or table.sample[position].strip().isdigit():
         return
     column = texts(table.fetch({position: "text"})[position])
     named = column.dropna().unique()
@@ -123,7 +137,7 @@ def check_symbol(table: Table, symbol: str) -> None:
             column=position,
         )
     wanted = _symbol_key(symbol)
-    if keys and not any(k.startswith(wanted) or wanted.startswith(k) for k in keys):
+    if wanted and keys and not any(k.startswith(wanted) or wanted.startswith(k) for k in keys):
         raise table.error(
             f"the file belongs to '{named[0]}', market.symbol is '{symbol}'; "
             "give the right file or set market.symbol",
@@ -176,6 +190,16 @@ def _open_time(table: Table) -> int:
     return _required(table, _OPEN_TIMES, "the open time")
 
 
+def _clock(table: Table) -> int | None:
+    """Return the column with the time of day where it stands beside one of dates."""
+    found = [compact(name) for name in table.names]
+    if "date" not in found or "time" not in found:
+        return None
+    dates, times = table.sample[found.index("date")], table.sample[found.index("time")]
+    apart = ":" not in dates and re.match(r"^\s*\d{1,2}:\d\d(?::\d\d)?\s*$", times)
+    return found.index("time") if apart else None
+
+
 def _volume(table: Table, symbol: str) -> int:
     """Return the base-coin volume: of ``Volume ETH`` and ``Volume USDT`` the first."""
     position = _find(table, _VOLUMES)
@@ -211,15 +235,16 @@ def _rate_among_zeros(table: Table, rate: int, others: list[int]) -> int:
 # ── by position ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _bars_by_position(table: Table, *, needs_volume: bool) -> BarColumns:
-    needed = 6 if needs_volume else 5
+def _bars_by_position(table: Table, layout: Layout, *, needs_volume: bool) -> BarColumns:
+    order = layout.order or (0, 1, 2, 3, 4, 5)
+    needed = max(order) + 1 if needs_volume else 5
     if len(table.names) < needed:
         raise table.error(
             f"has no header and {len(table.names)} columns; bars need time, open, high, low, "
             "close, volume in this order",
             record=0,
         )
-    return BarColumns(0, 1, 2, 3, 4, 5 if needs_volume else None)
+    return BarColumns(*order[:5], order[5] if needs_volume else None)
 
 
 def _funding_by_position(table: Table) -> FundingColumns:

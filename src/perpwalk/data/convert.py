@@ -19,6 +19,7 @@ _EPOCH_FIRST = 1_230_768_000
 _EPOCH_LAST = 4_102_444_800
 EPOCH_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
+_YEAR_LAST = r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})"
 _ZONE = r"(?:Z|[+-]\d\d:?\d\d)$"
 _TEXT_FORMATS = (
     (r"^\d{8} \d\d:\d\d$", "%Y%m%d %H:%M"),
@@ -94,18 +95,59 @@ def _plain(column: Any) -> Any:
 # ── times ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def to_stamps(table: Table, position: int, column: Any) -> Stamps:
+def to_stamps(table: Table, position: int, column: Any, zone: str = "UTC") -> Stamps:
     """Return the column's times as UTC nanoseconds.
 
     Epoch numbers are read as seconds, milli-, micro- or nanoseconds, whichever puts each between
-    2009 and 2100 (the ranges are disjoint). Written dates must be year-first: ``03/04/2024`` could
-    be March or April and is refused.
+    2009 and 2100 (the ranges are disjoint). Dates written day-first or month-first are read where
+    the column itself tells which (``31/12/2024`` has no month 31); ``03/04/2024`` alone could be
+    March or April and is refused. Stamps without a zone are times of ``zone``.
 
     Raises
     ------
     DataError
         A stamp is empty, implausible, of no known form, or only some carry a zone.
     """
+    stamps = _stamps(table, position, column)
+    return _moved(table, position, stamps, zone) if stamps.naive and zone != "UTC" else stamps
+
+
+def clock_stamps(table: Table, position: int, column: Any, midnight: int) -> Stamps:
+    """Return the times of a column of milliseconds since ``midnight`` (nanoseconds UTC)."""
+    clock = to_numbers(table, position, column)
+    off = ~((clock >= 0) & (clock < 86_400_000))
+    if off.any():
+        record = int(np.argmax(off))
+        raise table.error(
+            f"{clock[record]:.10g} is no time of day in milliseconds", record=record,
+            column=position,
+        )  # fmt: skip
+    return Stamps(midnight + np.rint(clock).astype(np.int64) * 10**6, naive=True, units=("ms",))
+
+
+def joined(dates: Any, times: Any) -> Any:
+    """Return dates and times of day as one column of text."""
+    return pa.compute.binary_join_element_wise(dates, times, " ")
+
+
+def _moved(table: Table, position: int, stamps: Stamps, zone: str) -> Stamps:
+    """Return wall-clock times of a zone as UTC; a column of whole days names days, not moments."""
+    day = 86_400 * 10**9
+    if not (stamps.ns % day).any():
+        return stamps
+    local = pd.DatetimeIndex(stamps.ns.view("M8[ns]"))
+    aware = local.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    if aware.hasnans:
+        record = int(np.argmax(aware.isna()))
+        raise table.error(
+            f"{local[record]} does not exist or exists twice in {zone} (clocks are changed)",
+            record=record,
+            column=position,
+        )
+    return Stamps(aware.tz_convert("UTC").as_unit("ns").asi8, naive=False, units=stamps.units)
+
+
+def _stamps(table: Table, position: int, column: Any) -> Stamps:
     if column.null_count:
         empty = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise table.error("the time stamp is empty", record=empty, column=position)
@@ -208,7 +250,9 @@ def _epoch_numbers(text: pd.Series[str]) -> IntArray | FloatArray:
 
 def _stamps_from_iso(table: Table, position: int, text: pd.Series[str]) -> Stamps:
     iso = text.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
-    iso = iso.str.replace(r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", regex=True)
+    iso = iso.str.replace(r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3", regex=True)
+    if iso.str.match(_YEAR_LAST).all():
+        iso = _year_first(table, position, iso)
     odd = ~iso.str.fullmatch(_ISO)
     if odd.any():
         record = int(np.argmax(odd.to_numpy()))
@@ -224,6 +268,16 @@ def _stamps_from_iso(table: Table, position: int, text: pd.Series[str]) -> Stamp
         )
     parsed = pd.to_datetime(iso, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
     return _parsed(table, position, text, parsed, naive=not zoned.any())
+
+
+def _year_first(table: Table, position: int, text: pd.Series[str]) -> pd.Series[str]:
+    """Turn a whole column of ``31/12/2024`` or ``12/31/2024`` round, if it tells which it is."""
+    one, two = (text.str.extract(_YEAR_LAST, expand=True)[i].astype(int).to_numpy() for i in (0, 1))
+    if (one.max() > 12) == (two.max() > 12):
+        raise table.error(_odd_stamp(text.iloc[0]), record=0, column=position)
+    day, month = (r"\1", r"\2") if one.max() > 12 else (r"\2", r"\1")
+    padded = text.str.replace(r"(?<!\d)(\d)(?=[/.-])", r"0\1", regex=True)
+    return padded.str.replace(_YEAR_LAST, rf"\3-{month}-{day}", regex=True)
 
 
 def _odd_stamp(value: str) -> str:

@@ -25,7 +25,12 @@ _MAGIC = (
     (b"PAR1", "parquet"),
     (b"ARROW1", "feather"),
     (b"FEA1", "feather"),
+    (b"\x93NUMPY", "npy"),
 )
+_WIDE_TEXT = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,22 @@ class Content:
     Attributes
     ----------
     file_format
-        ``csv``, ``json``, ``parquet`` or ``feather``, with ``.gz`` or ``.zip`` where packed.
+        ``csv``, ``json``, ``parquet``, ``feather`` or ``npy``, with ``.gz`` or ``.zip`` where
+        packed.
     sha256
         Hash of the file as it lies on disk.
     data
         Its bytes, unpacked; text is UTF-8 without a byte-order mark.
+    member
+        Name of the file the bytes came from: inside a zip the packed one's, else the file's own.
+        Some tools write the date or the kind of bars nowhere else.
     """
 
     path: Path
     file_format: str
     sha256: str
     data: bytes
+    member: str
 
     @property
     def kind(self) -> str:
@@ -67,12 +77,11 @@ def read_content(path: Path | str) -> Content:
     digest = hashlib.sha256(raw).hexdigest()
     packing = _magic(raw)
     if packing == "gz":
-        data = _gunzip(file, raw)
-    elif packing == "zip":
-        data = _unzip(file, raw)
-    else:
-        return _content(file, "", digest, raw)
-    return _content(file, f".{packing}", digest, data)
+        return _content(file, ".gz", digest, _gunzip(file, raw), file.name)
+    if packing == "zip":
+        data, member = _unzip(file, raw)
+        return _content(file, ".zip", digest, data, member)
+    return _content(file, "", digest, raw, file.name)
 
 
 def _read_bytes(file: Path) -> bytes:
@@ -98,29 +107,31 @@ def _magic(raw: bytes) -> str | None:
     return next((name for start, name in _MAGIC if raw.startswith(start)), None)
 
 
-def _content(file: Path, packing: str, digest: str, data: bytes) -> Content:
+def _content(file: Path, packing: str, digest: str, data: bytes, member: str) -> Content:
     kind = _magic(data)
     if kind in ("gz", "zip"):
         raise DataError("is an archive inside an archive; unpack it once", path=file)
     if kind is not None:
-        return Content(file, f"{kind}{packing}", digest, data)
+        return Content(file, f"{kind}{packing}", digest, data, member)
     text = _utf8(file, data)
     start = text[:65_536].lstrip() or text.lstrip()
     if not start:
         raise DataError("the file holds no text", path=file)
     kind = "json" if start[:1] in (b"[", b"{") else "csv"
-    return Content(file, f"{kind}{packing}", digest, text)
+    return Content(file, f"{kind}{packing}", digest, text, member)
 
 
 def _utf8(file: Path, data: bytes) -> bytes:
     """Return text as UTF-8 without a byte-order mark; refuse what is not text."""
     if data.startswith(codecs.BOM_UTF8):
         return data[len(codecs.BOM_UTF8) :]
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return data.decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"is damaged UTF-16 text: {error}", path=file) from error
+    # The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
+    for name, marks in _WIDE_TEXT.items():
+        if data.startswith(marks):
+            try:
+                return data.decode(name).encode()
+            except UnicodeDecodeError as error:
+                raise DataError(f"is damaged {name.upper()} text: {error}", path=file) from error
     if b"\x00" in data:
         raise DataError(
             "is neither text nor Parquet, Feather, gzip or zip; save it as CSV, Parquet or Feather",
@@ -137,12 +148,12 @@ def _gunzip(file: Path, raw: bytes) -> bytes:
         raise DataError(f"the gzip file is cut short or damaged: {error}", path=file) from error
 
 
-def _unzip(file: Path, raw: bytes) -> bytes:
+def _unzip(file: Path, raw: bytes) -> tuple[bytes, str]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             member = _only_member(file, archive)
             with archive.open(member) as stream:
-                return _within_bounds(file, stream.read(MAX_BYTES + 1))
+                return _within_bounds(file, stream.read(MAX_BYTES + 1)), member.filename
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"the zip file is cut short or damaged: {error}", path=file) from error
 

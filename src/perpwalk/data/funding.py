@@ -14,8 +14,10 @@ import pandas as pd
 
 from perpwalk.data.bars import iso
 from perpwalk.data.columns import FundingColumns, check_symbol, funding_columns
+from perpwalk.data.contents import cut_finding
 from perpwalk.data.convert import to_numbers, to_stamps
 from perpwalk.data.coverage import settlement_intervals
+from perpwalk.data.layouts import AUTO, identify
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import check_order, stamp_findings, utc
 from perpwalk.domain import (
@@ -43,12 +45,13 @@ _SHOWN_CHANGES = 8
 
 
 def read_funding(
-    path: Path | str, *, symbol: str
+    path: Path | str, *, symbol: str, layout: str = AUTO
 ) -> tuple[FundingFrame, tuple[Finding, ...], DataSource]:
     """Read settled funding rates from CSV, JSON, Parquet or Feather.
 
     Rates are fractions of notional per settlement, positive where longs pay. A stamp within a
-    minute of a whole hour belongs to that hour; others go to the nearest minute.
+    minute of a whole hour belongs to that hour; others go to the nearest minute. ``layout`` says
+    whose file it is; ``auto`` tells it by content.
 
     Raises
     ------
@@ -59,6 +62,7 @@ def read_funding(
     """
     table = open_table(path)
     where = f"funding {table.path.name}"
+    writer = identify(table, "funding", layout)
     columns = funding_columns(table)
     check_symbol(table, symbol)
     positions = [p for p in (columns.rate, columns.mark) if p is not None]
@@ -74,13 +78,14 @@ def read_funding(
         from_ns(settled[direction]), rate[direction], mark[direction], symbol=symbol
     )
     findings = (
+        *cut_finding(where, table),
         *stamp_findings(where, stamps, order),
         *_jitter(where, moved),
         *_tiny(where, rate),
         *_changes(where, funding),
         *_off_grid(where, funding, naive=stamps.naive),
     )
-    return funding, findings, _source(table, funding)
+    return funding, findings, _source(table, funding, writer.name)
 
 
 def _settled(ns: IntArray) -> tuple[IntArray, IntArray]:
@@ -105,7 +110,7 @@ def _marks(table: Table, columns: FundingColumns, fetched: dict[int, Any]) -> Fl
     return np.where(marks == 0, np.nan, marks)
 
 
-def _source(table: Table, funding: FundingFrame) -> DataSource:
+def _source(table: Table, funding: FundingFrame, layout: str) -> DataSource:
     return DataSource(
         kind="funding",
         path=str(table.path),
@@ -114,6 +119,7 @@ def _source(table: Table, funding: FundingFrame) -> DataSource:
         first=iso(funding.settle_time[0].value),
         last=iso(funding.settle_time[-1].value),
         sha256=table.sha256,
+        layout=layout,
     )
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from perpwalk.config import MarketSection, parse_duration
-from perpwalk.data.bars import read_bars, read_mark
+from perpwalk.data.bars import Read, read_bars, read_mark
 from perpwalk.data.coverage import apply_missing_funding
 from perpwalk.data.funding import read_funding
+from perpwalk.data.layouts import AUTO, named
+from perpwalk.data.resample import close_gaps, resample
 from perpwalk.data.validate import utc
 from perpwalk.domain import (
     BarFrame,
@@ -41,7 +43,7 @@ def load_market(section: MarketSection, *, seed: int) -> Market:
     DataError
         A file is wrong, the files do not belong together, or too little funding is on file.
     """
-    interval = _interval(section)
+    interval = fixed_length(section.interval, key="market.interval")
     if section.ohlcv is None:
         market = _simulated(section, interval, seed)
     else:
@@ -50,15 +52,23 @@ def load_market(section: MarketSection, *, seed: int) -> Market:
     return replace(judged, funding=within(judged.funding, judged.bars))
 
 
-def _interval(section: MarketSection) -> pd.Timedelta:
-    if section.interval.endswith(("bar", "bars")):
-        raise ConfigError(
-            f"'{section.interval}' is no fixed length; write it like '1h'", key="market.interval"
-        )
-    interval = parse_duration(section.interval, pd.Timedelta(0))
-    if interval <= pd.Timedelta(0):
-        raise ConfigError("a bar must last longer than 0", key="market.interval")
-    return interval
+def fixed_length(text: str, *, key: str) -> pd.Timedelta:
+    """Return a duration that does not depend on the length of a bar."""
+    if text.endswith(("bar", "bars")):
+        raise ConfigError(f"'{text}' is no fixed length; write it like '1h'", key=key)
+    length = parse_duration(text, pd.Timedelta(0))
+    if length <= pd.Timedelta(0):
+        raise ConfigError("a bar must last longer than 0", key=key)
+    return length
+
+
+def _check_format(name: str) -> None:
+    if name == AUTO:
+        return
+    try:
+        named(name)
+    except ConfigError as error:
+        raise ConfigError(str(error), key="market.format") from error
 
 
 def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Market:
@@ -68,6 +78,11 @@ def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Mar
                 "a file is named but market.ohlcv is not; name both, or neither to simulate",
                 key=f"market.{key}",
             )
+    if section.resample_from is not None:
+        raise ConfigError(
+            "a simulated market has the bars it is asked for: set market.interval",
+            key="market.resample_from",
+        )
     own = section.simulate.seed
     return simulate_market(
         section.simulate,
@@ -78,14 +93,19 @@ def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Mar
 
 
 def _from_files(section: MarketSection, ohlcv: str, interval: pd.Timedelta) -> Market:
-    bars, findings, source = read_bars(
-        ohlcv,
-        symbol=section.symbol,
-        interval=interval,
-        gaps=section.gaps,
-        since=section.since,
-        until=section.until,
-    )
+    _check_format(section.format)
+    if section.resample_from is None:
+        bars, findings, source = read_bars(
+            ohlcv,
+            symbol=section.symbol,
+            interval=interval,
+            gaps=section.gaps,
+            since=section.since,
+            until=section.until,
+            layout=section.format,
+        )
+    else:
+        bars, findings, source = _resampled(section, ohlcv, interval)
     market = Market(
         bars=bars,
         funding=FundingFrame.empty(section.symbol),
@@ -93,8 +113,27 @@ def _from_files(section: MarketSection, ohlcv: str, interval: pd.Timedelta) -> M
         sources=(source,),
     )
     if section.mark is not None:
-        market = _with_mark(market, section.mark)
-    return market if section.funding is None else _with_funding(market, section.funding)
+        market = _with_mark(market, section.mark, section)
+    if section.funding is None:
+        return market
+    return _with_funding(market, section.funding, section.format)
+
+
+def _resampled(section: MarketSection, ohlcv: str, interval: pd.Timedelta) -> Read:
+    """Read finer bars and put them together; gaps are judged on the coarse ones."""
+    finer = fixed_length(str(section.resample_from), key="market.resample_from")
+    bars, findings, source = read_bars(
+        ohlcv,
+        symbol=section.symbol,
+        interval=finer,
+        gaps="drop",
+        since=section.since,
+        until=section.until,
+        layout=section.format,
+    )
+    coarse, more = resample(bars, interval, section.partial_bars, path=ohlcv)
+    whole, gap_findings = close_gaps(coarse, section.gaps, path=ohlcv)
+    return whole, (*findings, *more, *gap_findings), source
 
 
 def _joined(market: Market, findings: tuple[Finding, ...], source: DataSource) -> Market:
@@ -108,12 +147,19 @@ def _joined(market: Market, findings: tuple[Finding, ...], source: DataSource) -
 # ── mark ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_mark(market: Market, path: str) -> Market:
+def _with_mark(market: Market, path: str, section: MarketSection) -> Market:
     """Read mark candles onto the bars' grid; trade bars stand in where one is missing."""
     bars = market.bars
     mark, findings, source = read_mark(
-        path, symbol=bars.symbol, interval=bars.interval, gaps="drop"
+        path,
+        symbol=bars.symbol,
+        interval=None if section.resample_from is not None else bars.interval,
+        gaps="drop",
+        layout=section.format,
     )
+    if mark.interval != bars.interval:
+        mark, more = resample(mark, bars.interval, "drop", path=path)
+        findings = (*findings, *more)
     places, found = _places(bars, mark)
     if not found.any():
         raise DataError(
@@ -168,9 +214,9 @@ def _stand_ins(path: str, bars: BarFrame, found: np.ndarray) -> list[Finding]:
 # ── funding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_funding(market: Market, path: str) -> Market:
+def _with_funding(market: Market, path: str, layout: str) -> Market:
     bars = market.bars
-    funding, findings, source = read_funding(path, symbol=bars.symbol)
+    funding, findings, source = read_funding(path, symbol=bars.symbol, layout=layout)
     if not len(within(funding, bars)):
         raise DataError(
             f"no settlement falls into the bars' period: funding runs from {source.first} to "

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
@@ -28,8 +30,11 @@ Kind = Literal["time", "number", "text"]
 
 _HEAD_BYTES = 65_536
 _COMMENT_LINES = 20
+_WRAPPINGS = 3  # {"result": {"list": [...]}} and the like
 _DELIMITERS = (",", ";", "\t", "|")
 _ZONED = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)$")
+_COMMA_NUMBER = re.compile(r"^[+-]?\d[\d.]*,\d+$")
+_GROUPED = re.compile(r"^[+-]?[1-9]\d{0,2},\d{3}$")
 _NAIVE = re.compile(r"^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?$")
 
 
@@ -45,6 +50,10 @@ class Table(ABC):
         False for a file without column names: then meaning goes by position.
     sample
         The first record, as text.
+    member
+        Name of the file inside its zip, else the file's own.
+    cut_short
+        True for text whose last line has no end: perhaps the rest of it is missing.
     """
 
     path: Path
@@ -53,6 +62,8 @@ class Table(ABC):
     names: tuple[str, ...]
     has_header: bool
     sample: tuple[str, ...]
+    member: str
+    cut_short: bool
 
     @abstractmethod
     def fetch(self, kinds: Mapping[int, Kind]) -> dict[int, Any]:
@@ -87,7 +98,7 @@ def open_table(path: Path | str) -> Table:
         return _open_csv(content)
     if content.kind == "json":
         return _open_json(content)
-    return _open_arrow(content)
+    return _open_npy(content) if content.kind == "npy" else _open_arrow(content)
 
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────
@@ -109,9 +120,12 @@ class _CsvTable(Table):
             # value by value afterwards finds the row, or copes (units or formats that change).
             pass
         try:
-            return self._read(dict.fromkeys(kinds, pa.string()))
+            found = self._read(dict.fromkeys(kinds, pa.string()))
         except pa.ArrowInvalid as error:
             raise self._ragged_line(error) from error
+        if self.decimal_point == ",":
+            return {i: _points(text) if kinds[i] == "number" else text for i, text in found.items()}
+        return found
 
     def row(self, record: int) -> int:
         lines = (n for n, text in self._lines() if text)
@@ -165,6 +179,15 @@ class _CsvTable(Table):
         return DataError(f"cannot be read as CSV: {_one_line(error)}", path=self.path)
 
 
+def _points(text: Any) -> Any:
+    """Return numbers written with a decimal comma with a point instead.
+
+    A point in them groups thousands, or the columns mix both: it is left as no number at all.
+    """
+    pointless = pa.compute.replace_substring(text, ".", "'")
+    return pa.compute.replace_substring(pointless, ",", ".")
+
+
 def _open_csv(content: Content) -> Table:
     # Split as bytes: text would also break at form feeds and the like, where CSV does not.
     head = content.data[:_HEAD_BYTES].splitlines(keepends=True)
@@ -196,8 +219,32 @@ def _open_csv(content: Content) -> Table:
         start=_offset(content.data, above),
         lines_above=above,
         delimiter=delimiter,
-        decimal_point="," if delimiter == ";" and "," in below else ".",
+        decimal_point=_decimal_point(content.path, lines[above:], delimiter),
+        member=content.member,
+        cut_short=not content.data.endswith((b"\n", b"\r")),
     )
+
+
+def _decimal_point(path: Path, lines: list[str], delimiter: str) -> str:
+    """Tell a decimal comma from commas that group thousands; refuse what could be either."""
+    if delimiter == ",":
+        return "."
+    numbers = [
+        field.strip()
+        for text in lines[:-1] or lines  # the last line of the head may be half a line
+        for field in _fields(text, delimiter)
+        if _COMMA_NUMBER.match(field.strip())
+    ]
+    if not numbers:
+        return "."
+    if all(_GROUPED.match(number) for number in numbers):
+        raise DataError(
+            f"'{numbers[0]}' could be {numbers[0].replace(',', '.')} or "
+            f"{numbers[0].replace(',', '')}: every comma stands before three digits; write numbers "
+            "with a decimal point and without grouping",
+            path=path,
+        )
+    return ","
 
 
 def _sniff_delimiter(path: Path, lines: list[str]) -> str:
@@ -243,10 +290,17 @@ def _is_number(text: str) -> bool:
 def _yfinance_header(
     names: tuple[str, ...], below: list[str], delimiter: str
 ) -> tuple[tuple[str, ...], int]:
-    """Recognise yfinance's three header lines (Price, Ticker, Date); return names, extra lines."""
-    first = [_fields(text, delimiter)[0] for text in below if text.strip()]
-    if names[0] == "Price" and first[:1] == ["Ticker"] and first[1:] in (["Date"], ["Datetime"]):
+    """Recognise yfinance's three header lines (Price, Ticker, Date); return names, extra lines.
+
+    Grouped by ticker it writes the tickers first, and the names in the second line.
+    """
+    rows = [_fields(text, delimiter) for text in below if text.strip()]
+    first = [row[0] for row in rows]
+    dated = first[1:] in (["Date"], ["Datetime"])
+    if names[0] == "Price" and first[:1] == ["Ticker"] and dated:
         return (first[1], *names[1:]), 2
+    if names[0] == "Ticker" and first[:1] == ["Price"] and dated and len(rows[0]) == len(names):
+        return (first[1], *rows[0][1:]), 2
     return names, 0
 
 
@@ -297,10 +351,9 @@ def _open_json(content: Content) -> Table:
         raise DataError(
             f"the JSON is cut short or damaged: {_one_line(error)}", path=content.path
         ) from error
-    if not isinstance(records, list) or not all(isinstance(r, list | dict) for r in records):
-        raise DataError("the JSON is not a list of candles or records", path=content.path)
-    if not records:
-        raise DataError("holds no records", path=content.path)
+    if (columns := _columnar(records)) is not None:
+        return _arrow_table(content, columns, has_header=True)
+    records = _unwrapped(content.path, records)
     first = records[0]
     has_header = isinstance(first, dict)
     keys = list(first) if has_header else list(range(len(first)))
@@ -311,6 +364,44 @@ def _open_json(content: Content) -> Table:
     names = [str(key) if has_header else f"column {key + 1}" for key in keys]
     columns = pa.Table.from_arrays([_json_column(values) for values in cells], names=names)
     return _arrow_table(content, columns, has_header=has_header)
+
+
+def _columnar(document: Any) -> Any | None:
+    """Return a table where the document maps names to lists of equal length, else None."""
+    if not isinstance(document, dict):
+        return None
+    lists = {
+        name: values
+        for name, values in document.items()
+        if isinstance(values, list) and not any(isinstance(v, list | dict) for v in values)
+    }
+    lengths = {len(values) for values in lists.values()}
+    if len(lists) < 2 or len(lengths) != 1:
+        return None
+    return pa.Table.from_arrays([_json_column(v) for v in lists.values()], names=list(lists))
+
+
+def _unwrapped(path: Path, document: Any) -> list[Any]:
+    """Return the list of records: the whole document, or the one list an exchange wrapped up."""
+    found = list(_lists_of_records(document))
+    if len(found) > 1:
+        raise DataError("the JSON holds several lists of records; give one per file", path=path)
+    if not found:
+        empty = isinstance(document, list) and not document
+        raise DataError(
+            "holds no records" if empty else "the JSON is not a list of candles or records",
+            path=path,
+        )
+    return found[0]
+
+
+def _lists_of_records(document: Any, depth: int = 0) -> Iterator[list[Any]]:
+    if isinstance(document, list):
+        if document and all(isinstance(record, list | dict) for record in document):
+            yield document
+    elif isinstance(document, dict) and depth < _WRAPPINGS:
+        for value in document.values():
+            yield from _lists_of_records(value, depth + 1)
 
 
 def _json_column(values: list[Any]) -> Any:
@@ -335,5 +426,28 @@ def _arrow_table(content: Content, columns: Any, *, has_header: bool) -> Table:
         names=tuple(str(name) for name in columns.column_names),
         has_header=has_header,
         sample=tuple(_text(column[0].as_py()) for column in columns.columns),
+        member=content.member,
+        cut_short=False,
         columns=columns,
     )
+
+
+def _open_npy(content: Content) -> Table:
+    """Open a plain array of numbers, as jesse's research module hands candles out."""
+    try:
+        array = np.load(io.BytesIO(content.data), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            f"the NumPy file is cut short or damaged: {_one_line(error)}", path=content.path
+        ) from error
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise DataError(
+            f"holds an array of shape {array.shape} and type {array.dtype}; candles are a table of "
+            "numbers with one row each",
+            path=content.path,
+        )
+    columns = pa.Table.from_arrays(
+        [pa.array(np.ascontiguousarray(array[:, i])) for i in range(array.shape[1])],
+        names=[f"column {i + 1}" for i in range(array.shape[1])],
+    )
+    return _arrow_table(content, columns, has_header=False)

@@ -22,6 +22,7 @@ Order = Literal["ascending", "descending"]
 OUTLIER_SDS = 20.0  # robust standard deviations; hourly ETH passes it on a handful of known days
 OUTLIER_MOVE = 0.5
 FROZEN_BARS = 3
+SWAP_BARS, SWAP_SHARE = 8, 0.2
 LISTED = 5
 
 
@@ -181,6 +182,14 @@ class _Place:
         return int(bad[np.argmin(self.records[bad])])
 
 
+def are_candles(prices: Prices) -> bool:
+    """Say whether every row has its high on top, its low at the bottom, and no price below 0."""
+    with np.errstate(invalid="ignore"):
+        top = prices.high >= np.maximum(prices.open, prices.close)
+        bottom = prices.low <= np.minimum(prices.open, prices.close)
+        return bool((top & bottom & (prices.low > 0)).all())
+
+
 def _check_range(at: _Place, columns: BarColumns, prices: Prices) -> None:
     top = np.maximum(prices.open, prices.close)
     bottom = np.minimum(prices.open, prices.close)
@@ -197,6 +206,24 @@ def _check_range(at: _Place, columns: BarColumns, prices: Prices) -> None:
             f"close {prices.close[row]:.10g}; are columns swapped?",
             record=int(at.records[row]),
             column=position,
+        )
+
+
+def check_belonging(table: Table, columns: BarColumns, prices: Prices) -> None:
+    """Refuse bars whose open and close are exchanged, or whose rows run against their stamps.
+
+    A bar opens about where the last one closed. Where instead it closes where the last one opened,
+    far more closely than any market moves over two bars, one of the two is not what its name says.
+    """
+    if len(prices.open) < SWAP_BARS:
+        return
+    meeting = float(np.abs(prices.open[1:] - prices.close[:-1]).sum())
+    crossing = float(np.abs(prices.close[1:] - prices.open[:-1]).sum())
+    if crossing < SWAP_SHARE * meeting:
+        raise table.error(
+            "each bar closes where the one before opened, not the other way round: open and close "
+            "are exchanged, or the rows run backwards in time",
+            column=columns.open,
         )
 
 

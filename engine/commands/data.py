@@ -1,0 +1,16 @@
+"""``perpwalk data``: get, examine, normalise and simulate market data; one module per verb."""
+
+from __future__ import annotations
+
+import typer
+
+from engine.commands.data_convert import convert, formats
+
+data = typer.Typer(
+    name="data",
+    help="Get, examine, normalise and simulate market data.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data.command()(convert)
+data.command()(formats)
