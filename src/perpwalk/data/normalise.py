@@ -119,7 +119,8 @@ def _funding_table(funding: FundingFrame, path: Path, wanted: Wanted) -> pd.Data
     inside &= stamps < (stamps[-1] + 1 if wanted.until is None else stamp_ns(wanted.until))
     if not inside.any():
         raise DataError(f"no settlement between {wanted.since} and {wanted.until}", path=path)
-    return frame.loc[inside]
+    kept: pd.DataFrame = frame[inside]
+    return kept
 
 
 def _write(frame: pd.DataFrame, out: Path, suffix: str) -> None:
