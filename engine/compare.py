@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from engine import making, variants
+from engine import ledger_engine, making, variants
 from engine.experiment import run_experiment
 from engine.making import Shared
 from engine.plugins import load_strategy
@@ -141,7 +141,9 @@ def _check_loadable(asked: Sequence[Asked]) -> None:
     """Say what is wrong with any variant before hours of work on the others."""
     for one in asked:
         if one.run is None:
-            load_strategy(one.config.strategy.name, one.config.strategy.params)
+            strategy, _ = load_strategy(one.config.strategy.name, one.config.strategy.params)
+            if one.config.compute.engine == "ledger":
+                ledger_engine.refuse(strategy, one.config.broker, len(one.config.symbols))
             models.build_model(one.config.model)
 
 

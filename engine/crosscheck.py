@@ -39,14 +39,42 @@ def crosscheck(markets: Market | Sequence[Market], book: Ledger, broker: BrokerS
         second = _second(replayed, book, book.targets, broker)
     except ConfigError as error:
         return _not_judged(str(error))
-    worst, finding = compare(book, second, TOLERANCE)
+    return _verdict(
+        book,
+        second,
+        "an independent ledger, computed from the targets alone, agrees",
+        ", ".join(one.symbol for one in replayed),
+    )
+
+
+def unchecked(book: Ledger) -> Finding:
+    """Return A011 of a run whose account the ledger engine kept: nobody computed it twice."""
+    return Finding(
+        code="A011",
+        level=Level.INFO,
+        where=f"account, {len(book.equity):,} bars",
+        message="the account was kept by the compiled ledger and not computed a second time",
+        why="one computation alone cannot show its own mistakes",
+        advice="repeat with --engine ledger --check --force to replay it with Backtrader too",
+    )
+
+
+def checked_by_replay(book: Ledger, replayed: Ledger) -> Finding:
+    """Return A011 of the ledger engine's account held against the Backtrader replay of the run."""
+    return _verdict(
+        replayed, book, "kept by the compiled ledger; the Backtrader replay agrees", "account"
+    )
+
+
+def _verdict(first: Ledger, second: Ledger, agreement: str, where: str) -> Finding:
+    worst, finding = compare(first, second, TOLERANCE)
     if finding is not None:
         return finding
     return Finding(
         code="A011",
         level=Level.INFO,
-        where=f"{', '.join(one.symbol for one in replayed)}, {len(book.equity):,} bars",
-        message="an independent ledger, computed from the targets alone, agrees",
+        where=f"{where}, {len(first.equity):,} bars",
+        message=agreement,
         observed=f"largest difference {worst:.2g} of equity",
         expected=f"at most {TOLERANCE:g}",
     )

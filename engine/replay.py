@@ -83,13 +83,13 @@ def replay(
             funding = FundingFeed(feed.market, feed.first, feed.first + len(feed.bars))
             cerebro.adddata(funding, name=f"{feed._name}-funding")
     cerebro.addstrategy(strategy, **params)
-    with _fewer_collections():
+    with fewer_collections():
         cerebro.run()
     return account.ledger()
 
 
 @contextmanager
-def _fewer_collections() -> Iterator[None]:
+def fewer_collections() -> Iterator[None]:
     """Let Python look for cycles less often: a replay makes many objects and keeps most of them."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 50, 1000)
@@ -108,10 +108,23 @@ def _check_symbols(markets: Sequence[ReplayMarket]) -> None:
         raise UsageError(f"{', '.join(twice)} is given twice; replay each symbol once")
 
 
-def _feed(one: ReplayMarket, start: pd.Timestamp | None, end: pd.Timestamp | None) -> PerpFeed:
-    closes: IntArray = to_ns(one.market.bars.close_time)
+def replayed_bars(
+    market: Market, start: pd.Timestamp | None, end: pd.Timestamp | None
+) -> tuple[int, int]:
+    """Return the first and past the last of the bars that close in ``[start, end]``.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    closes: IntArray = to_ns(market.bars.close_time)
     first = 0 if start is None else int(np.searchsorted(closes, to_ns(start), side="left"))
     stop = len(closes) if end is None else int(np.searchsorted(closes, to_ns(end), side="right"))
     if first >= stop:
-        raise UsageError(f"{one.market.symbol} has no bar that closes between {start} and {end}")
-    return PerpFeed(one.market, first, stop, signals=one.signals)
+        raise UsageError(f"{market.symbol} has no bar that closes between {start} and {end}")
+    return first, stop
+
+
+def _feed(one: ReplayMarket, start: pd.Timestamp | None, end: pd.Timestamp | None) -> PerpFeed:
+    return PerpFeed(one.market, *replayed_bars(one.market, start, end), signals=one.signals)

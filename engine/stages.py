@@ -20,8 +20,8 @@ from typing import Any
 
 import pandas as pd
 
-from engine import replay, tables
-from engine.crosscheck import crosscheck
+from engine import ledger_engine, replay, tables
+from engine.crosscheck import checked_by_replay, crosscheck, unchecked
 from engine.narration import fold_lines, fold_summary
 from engine.parts import Prepared, Walked
 from engine.plugins import load_strategy
@@ -32,7 +32,7 @@ from perpwalk.audit.judge import Contract, Judgement, judge
 from perpwalk.audit.outside import Outside
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config, WalkForwardSection
-from perpwalk.domain import BoolArray, FeatureFrame, Fold, LabelFrame, Market
+from perpwalk.domain import BoolArray, FeatureFrame, Finding, Fold, LabelFrame, Market
 from perpwalk.errors import UsageError, naming
 from perpwalk.ledger import Ledger, with_tracks
 from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
@@ -77,6 +77,8 @@ def prepare(
     clock, tell = clock or StageClock(), reporter or Silent()
     # A wrong strategy or model is said before hours of training, not after.
     strategy, params = load_strategy(config.strategy.name, config.strategy.params)
+    if config.compute.engine == "ledger":
+        ledger_engine.refuse(strategy, config.broker, len(markets))
     timesteps = models.build_model(config.model).timesteps
     looked = []
     for number, (one, market) in enumerate(zip(config.each_market(), markets, strict=True)):
@@ -227,24 +229,38 @@ def replay_folds(
 ) -> Ledger:
     """Replay the test spans of all folds of all contracts through one continuous account."""
     clock, tell = clock or StageClock(), reporter or Silent()
-    first, markets = walked[0].prepared, [one.prepared.market for one in walked]
-    start = min(one.results[0].forecast.close_time[0] for one in walked)
-    end = max(one.results[-1].forecast.close_time[-1] for one in walked)
     with clock.stage("backtest"):
         tell.stage("backtest")
-        book = replay.replay(
-            [
-                replay.ReplayMarket(one.prepared.market, signals_of(config, one, start))
-                for one in walked
-            ],
-            first.strategy,
-            first.strategy_params,
-            config.broker,
-            start=start,
-            end=end,
-            on_bar=lambda done, bars: tell.detail(f"bar {done:,} of {bars:,}"),
-        )
-        return with_tracks(book, markets)
+        return _replayed(config, walked, config.compute.engine, tell)
+
+
+def _replayed(config: Config, walked: Sequence[Walked], engine: str, tell: Reporter) -> Ledger:
+    first, markets = walked[0].prepared, [one.prepared.market for one in walked]
+    keep = ledger_engine.replay if engine == "ledger" else replay.replay
+    start = min(one.results[0].forecast.close_time[0] for one in walked)
+    end = max(one.results[-1].forecast.close_time[-1] for one in walked)
+    book = keep(
+        [
+            replay.ReplayMarket(one.prepared.market, signals_of(config, one, start))
+            for one in walked
+        ],
+        first.strategy,
+        first.strategy_params,
+        config.broker,
+        start=start,
+        end=end,
+        on_bar=lambda done, bars: tell.detail(f"bar {done:,} of {bars:,}"),
+    )
+    return with_tracks(book, markets)
+
+
+def _second_opinion(config: Config, walked: Sequence[Walked], book: Ledger) -> Finding:
+    """Return A011: what a ledger that shares no code with the first one says of the account."""
+    if config.compute.engine == "backtrader":
+        return crosscheck([one.prepared.market for one in walked], book, config.broker)
+    if not config.compute.check:
+        return unchecked(book)
+    return checked_by_replay(book, _replayed(config, walked, "backtrader", Silent()))
 
 
 def signals_of(config: Config, walked: Walked, start: pd.Timestamp) -> SignalSource:
@@ -303,7 +319,7 @@ def measure(
         predictions=predictions,
         ledger=book,
         metrics=table,
-        other_findings=(crosscheck([one.market for one in prepared], book, config.broker),),
+        other_findings=(_second_opinion(config, walked, book),),
         constant_by_design=config.model.kind == "majority",
         broker=config.broker,
         outside=outside,

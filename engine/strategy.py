@@ -15,14 +15,14 @@ import numpy as np
 from engine.bridge import bt
 from engine.broker import PerpBroker
 from engine.feed import PerpFeed
+from engine.history import YEAR_NS
 from engine.sizing import DEFAULT_EXPOSURE, Sizing, target_quantity
 from perpwalk.domain import Bar, FloatArray, IntArray, Signal, from_ns, to_ns
 from perpwalk.errors import UsageError
 from perpwalk.signals import Observer, SignalSource
 
-_YEAR_NS = 365 * 86_400_000_000_000  # crypto trades every day of the year
-
-
+# Exposure at each close, NaN to leave things; or three such columns: while short, flat, long.
+Wants = FloatArray | tuple[FloatArray, FloatArray, FloatArray]
 _NOTIFICATIONS = ("notify_order", "notify_trade", "notify_cashvalue", "notify_fund")
 
 
@@ -37,7 +37,7 @@ class MarketView:
         self._desk = broker._desk(feed)
         self._share = share
         self._closes = feed.market.bars.close
-        self._per_year = _YEAR_NS / to_ns(feed.bars.interval)
+        self._per_year = YEAR_NS / to_ns(feed.bars.interval)
 
     @property
     def symbol(self) -> str:
@@ -126,7 +126,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _share_of(asked: float | None, contracts: int) -> float:
+def share_of(asked: float | None, contracts: int) -> float:
     """Return the part of equity that each contract trades with."""
     share = 1 / max(contracts, 1) if asked is None else float(asked)
     if not 0 < share < math.inf:
@@ -199,7 +199,7 @@ class SignalStrategy(bt.Strategy):
         super().__init__()
         self._sizing = Sizing(self.p.rebalance_band)
         self._feeds: list[PerpFeed] = [d for d in self.datas if isinstance(d, PerpFeed)]
-        self._share = _share_of(self.p.share, len(self._feeds))
+        self._share = share_of(self.p.share, len(self._feeds))
         self._views = {feed: MarketView(feed, self.broker, self._share) for feed in self._feeds}
         own = type(self)
         self.is_deaf = all(getattr(own, n) is getattr(bt.Strategy, n) for n in _NOTIFICATIONS)

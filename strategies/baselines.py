@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from engine.strategy import MarketView, SignalStrategy
-from perpwalk.domain import Signal
+from engine.history import History
+from engine.strategy import MarketView, SignalStrategy, Wants
+from perpwalk.domain import FloatArray, Signal
 
 
 class BuyAndHold(SignalStrategy):
@@ -17,6 +20,12 @@ class BuyAndHold(SignalStrategy):
     def target(self, signal: Signal | None, market: MarketView) -> float | None:  # noqa: ARG002
         """Return full exposure once."""
         return float(self.p.exposure) if market.position == 0 else None
+
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return full exposure while nothing is held."""
+        leave = np.full(len(past), np.nan)
+        return leave, np.full(len(past), float(p.exposure)), leave
 
 
 class Majority(SignalStrategy):
@@ -48,5 +57,17 @@ class Majority(SignalStrategy):
         return None if side == 0 else float(side * self.p.exposure)
 
     def _vote(self, market: MarketView) -> float:
-        moves = np.diff(market.past_closes(self.p.window + 1))
-        return float(np.sign(np.sign(moves).sum()))
+        return _majority(market.past_closes(self.p.window + 1))
+
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return full exposure on the side of the last vote before each close."""
+        votes = [
+            _majority(past.past_closes(row, p.window + 1)) for row in range(0, len(past), p.refresh)
+        ]
+        side = np.repeat(votes, p.refresh)[: len(past)]
+        return np.where(side == 0, np.nan, side * p.exposure)
+
+
+def _majority(closes: FloatArray) -> float:
+    return float(np.sign(np.sign(np.diff(closes)).sum()))

@@ -3,12 +3,20 @@
 ``target`` is asked once at each bar's close and returns the exposure you want as a signed multiple
 of equity (+0.95: long for 95 % of it), or None to leave things as they are. The order fills at the
 next bar's open. Any model can stand behind the signal; LSTM + XGBoost is the default one.
+
+``plan`` says the same for all closes at once, in columns (NaN: leave things), for the compiled
+account and for sweeps; a strategy of your own needs none.
 """
 
 from __future__ import annotations
 
-from engine.strategy import MarketView, SignalStrategy
-from perpwalk.domain import Side, Signal
+from typing import Any
+
+import numpy as np
+
+from engine.history import History
+from engine.strategy import MarketView, SignalStrategy, Wants
+from perpwalk.domain import FloatArray, Side, Signal
 
 
 class LongShort(SignalStrategy):
@@ -24,6 +32,11 @@ class LongShort(SignalStrategy):
             return None
         return float(signal.side * self.p.exposure)
 
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return full exposure on each signal's side."""
+        return np.where(past.side == 0, np.nan, past.side * p.exposure)
+
 
 class LongFlat(SignalStrategy):
     """Long above the fold's threshold, out of the market otherwise."""
@@ -33,6 +46,12 @@ class LongFlat(SignalStrategy):
         if signal is None:
             return None
         return float(self.p.exposure) if signal.side is Side.LONG else 0.0
+
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return full exposure or none."""
+        long_or_flat = np.where(past.side > 0, float(p.exposure), 0.0)
+        return np.where(np.isnan(past.side), np.nan, long_or_flat)
 
 
 class ProbabilityScaled(SignalStrategy):
@@ -53,6 +72,12 @@ class ProbabilityScaled(SignalStrategy):
             return None
         share = max(-1.0, min(1.0, signal.strength / self.p.full_strength))
         return float(share * self.p.exposure)
+
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return exposure in proportion to each signal's strength."""
+        share: FloatArray = np.clip(past.strength / p.full_strength, -1.0, 1.0) * p.exposure
+        return share
 
 
 class VolatilityTargeted(SignalStrategy):
@@ -75,6 +100,15 @@ class VolatilityTargeted(SignalStrategy):
             return None
         size = min(self.p.exposure, self.p.annual_volatility / past_volatility)
         return float(signal.side * size)
+
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return the exposure whose volatility is the one aimed at, ``exposure`` at most."""
+        past_volatility = past.past_volatility(p.window)
+        known = (past.side != 0) & (past_volatility > 0)
+        with np.errstate(divide="ignore"):
+            size = np.minimum(p.exposure, p.annual_volatility / past_volatility)
+        return np.where(known, past.side * size, np.nan)
 
 
 class FundingAware(SignalStrategy):
@@ -115,3 +149,17 @@ class FundingAware(SignalStrategy):
         cost = side * rate  # longs pay a positive rate, shorts a negative one
         is_held = side * market.position > 0
         return cost <= 0 or (is_held and cost < float(self.p.exit_rate))
+
+    @classmethod
+    def plan(cls, p: Any, past: History) -> Wants:
+        """Return full exposure or none, by the side that is held."""
+        side, cost = past.side, past.side * past.funding_rate
+        due = past.hours_to_funding <= p.hours_before  # False where it is not known
+        pays = (np.abs(past.strength) < p.weak_strength) & due & (cost > 0)
+        leaves = pays & (cost >= p.exit_rate)
+        full = np.where(side == 0, np.nan, side * p.exposure)
+
+        def held(on: float) -> FloatArray:
+            return np.where(np.where(side == on, leaves, pays), 0.0, full)
+
+        return held(-1.0), held(0.0), held(1.0)

@@ -3,7 +3,9 @@
 Written from that page alone; it shares no code with the Backtrader broker, which it checks. Every
 function here is compiled by numba and works on plain numbers and one array, the account.
 The steps of the page change an account and know nothing of targets or books; ``place_target``
-takes a decision, whatever made it; ``replay`` walks a whole tape with targets known beforehand.
+takes a decision, whatever made it. ``replay`` walks a whole tape and keeps the book, with targets
+known beforehand or sized on the way from the exposures of a plan; ``tally`` walks it with a plan
+and keeps sums only, which is what thousands of variants can afford.
 
 Quantities are counted in *units*: whole lots held in a float (exact up to 2**53), or base currency
 itself where ``lot_size`` is 0. ``quantity_of`` turns units into base currency, correctly rounded.
@@ -58,6 +60,7 @@ BAR_COLUMNS = 11
 F_ORDER, F_BAR, F_UNITS, F_PRICE, F_REFERENCE, F_FEE, F_SLIP, F_WHY = range(8)
 FILL_COLUMNS = 8
 PAID_POSITION, PAID = 0, 1
+N_FILLS, N_ORDERS, N_BANKRUPT = range(3)  # what is counted in the book
 
 NO_ORDER = -1.0
 STATUSES = ("pending", "filled", "partial", "reduced", "rejected", "cancelled")
@@ -132,7 +135,7 @@ class Rules(NamedTuple):
 class Book(NamedTuple):
     """What is written down, one row of each array per column, so that a column lies in one piece.
 
-    ``counts`` holds how many fills and orders there are.
+    ``counts`` holds how many fills and orders there are, and the bar of the bankruptcy or -1.
     """
 
     bars: FloatArray
@@ -142,10 +145,38 @@ class Book(NamedTuple):
     counts: IntArray
 
 
+class Plan(NamedTuple):
+    """Wanted exposure at each close by the side held then, shape (n,) each; NaN leaves things.
+
+    Exposures are signed multiples of equity. The three may be one array, where it does not matter
+    what is held; three empty ones are no plan.
+    """
+
+    if_short: FloatArray
+    if_flat: FloatArray
+    if_long: FloatArray
+
+
+class Sizing(NamedTuple):
+    """How an exposure becomes a target: of which share of equity, and from which drift on."""
+
+    share: float
+    band: float
+
+
+# Totals of a whole tape, as `tally` keeps them.
+(
+    FEES, FUNDINGS, SLIPPAGES, LIQUIDATION_COSTS, TURNOVER, EXPOSED, ORDERS, TRADES, LIQUIDATIONS,
+    BANKRUPT_AT,
+) = range(10)  # fmt: skip
+TOTALS = 10
+
+
 # Arrays are lent by the caller and none is made here, so references need no counting, and counting
 # would cost five times what the account does. The option is not public; without it only time is
 # lost. Without Python's error model, a division needs no test for zero: no divisor here can be one.
-_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
+# Nothing of Python is touched either, so that threads can run side by side.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 if hasattr(DefaultOptions, "_nrt"):
     _OPTIONS["_nrt"] = False
 
@@ -634,51 +665,195 @@ def write_order(i: int, account: FloatArray, orders: FloatArray) -> None:
         account[ORDER] = NO_ORDER
 
 
+@inlined
+def bar_at(i: int, tape: Tape) -> Bar:
+    """Return bar i of the tape."""
+    return Bar(
+        tape.close[max(i - 1, 0)], tape.open[i], tape.high[i], tape.low[i], tape.close[i],
+        tape.volume[i], tape.worst_low[i], tape.worst_high[i], tape.tradable[i],
+    )  # fmt: skip
+
+
+@inlined
+def settle_stamps(
+    first: int, past: int, tape: Tape, rules: Rules, account: FloatArray, paid: FloatArray
+) -> None:
+    """Settle stamps ``first:past`` and write each into ``paid``."""
+    for stamp in range(first, past):
+        paid[PAID_POSITION, stamp] = account[QUANTITY]
+        paid[PAID, stamp] = settle(tape.mark[stamp], tape.rate[stamp], rules, account)
+
+
+@inlined
+def pass_bar(
+    i: int,
+    bar: Bar,
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    account: FloatArray,
+    paid: FloatArray,
+) -> None:
+    """Take the account through bar i: steps 0 to 5."""
+    begin_bar(bar, account)
+    # 0. Stamps in a gap before this bar settle on the position carried in.
+    settle_stamps(tape.gap_from[i], tape.bar_from[i], tape, rules, account, paid)
+    # 1. Open. (2., other orders, does not arise: targets are market orders.)
+    fill_order(bar, rules, tiers, account)
+    # 3. Liquidation on the adverse extreme.
+    liquidate(bar, rules, tiers, account)
+    # 4. and 5. Funding on the position at the close.
+    settle_stamps(tape.bar_from[i], tape.gap_from[i + 1], tape, rules, account, paid)
+    judge_bankruptcy(bar, rules, account)
+
+
+@inlined
+def planned(i: int, plan: Plan, account: FloatArray) -> float:
+    """Return the exposure that the plan wants at close i, by the side that is held."""
+    if account[UNITS] > 0.0:
+        return float(plan.if_long[i])
+    if account[UNITS] < 0.0:
+        return float(plan.if_short[i])
+    return float(plan.if_flat[i])
+
+
+@inlined
+def sized(
+    exposure: float, close: float, sizing: Sizing, account: FloatArray, rules: Rules
+) -> float:
+    """Return the target (signed quantity) of a wanted exposure; NaN where it is not worth one.
+
+    A position on the wanted side is left alone while it is within the band.
+    """
+    if math.isnan(exposure) or account[DEAD] == 1.0:
+        return math.nan
+    equity = sizing.share * equity_at(close, account)
+    held = account[QUANTITY] if equity > 0.0 else 0.0
+    same_side = (exposure > 0.0) == (held > 0.0) and (exposure < 0.0) == (held < 0.0)
+    if same_side and (held == 0.0 or abs(exposure - held * close / equity) <= sizing.band):
+        return math.nan
+    return quantity_of(units_of(exposure * max(equity, 0.0) / close, rules), rules)
+
+
+@inlined
+def keep_bar(
+    i: int, tape: Tape, rules: Rules, tiers: FloatArray, account: FloatArray, book: Book
+) -> None:
+    """Take the account through bar i and write it down."""
+    bar = bar_at(i, tape)
+    pass_bar(i, bar, tape, rules, tiers, account, book.paid)
+    if book.counts[N_BANKRUPT] < 0 and account[DEAD] == 1.0:
+        book.counts[N_BANKRUPT] = i
+    write_bar(i, bar.close, account, book.bars)
+    if account[FILL_UNITS] != 0.0 or account[FORCED_UNITS] != 0.0:
+        book.counts[N_FILLS] = write_fills(i, bar.open, book.counts[N_FILLS], account, book.fills)
+
+
+@inlined
+def keep_decision(i: int, target: float, rules: Rules, account: FloatArray, book: Book) -> None:
+    """Step 6 at close i, NaN for no decision: an earlier order makes way for the next."""
+    decided = not math.isnan(target)
+    if decided:
+        cancel_order(BY_NEXT_TARGET, account)
+    if account[ORDER_STATUS] != PENDING:
+        write_order(i, account, book.orders)
+    if decided:
+        number = book.counts[N_ORDERS]
+        if place_target(i, units_of(target, rules), number, rules, account):
+            book.counts[N_ORDERS] = number + 1
+
+
 @compiled
 def replay(
-    tape: Tape, rules: Rules, tiers: FloatArray, wanted: FloatArray, account: FloatArray, book: Book
-) -> int:
-    """Walk the whole tape; ``wanted[i]`` is the target quantity decided at close i, or NaN.
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    wanted: FloatArray,
+    plan: Plan,
+    sizing: Sizing,
+    account: FloatArray,
+    book: Book,
+) -> None:
+    """Walk the whole tape and keep the book.
 
-    ``account`` is a fresh one from ``open_account``. Returns the bar in which it went bankrupt, or
-    -1.
+    ``wanted[i]`` is the target quantity decided at close i, or NaN. Where there is a plan it is
+    sized from that, and written into ``wanted``. ``account`` is a fresh one from ``open_account``.
     """
-    opens, highs, lows, closes, volumes = tape.open, tape.high, tape.low, tape.close, tape.volume
-    tradable, worst_low, worst_high = tape.tradable, tape.worst_low, tape.worst_high
-    gap_from, bar_from, rates, marks = tape.gap_from, tape.bar_from, tape.rate, tape.mark
-    bars, fills, orders, paid = book.bars, book.fills, book.orders, book.paid
-    bankrupt, n_fills, n_orders = -1, 0, 0
-    for i in range(len(closes)):
-        bar = Bar(
-            closes[max(i - 1, 0)], opens[i], highs[i], lows[i], closes[i], volumes[i],
-            worst_low[i], worst_high[i], tradable[i],
-        )  # fmt: skip
-        begin_bar(bar, account)
-        # 0. Stamps in a gap before this bar settle on the position carried in.
-        for stamp in range(gap_from[i], bar_from[i]):
-            paid[PAID_POSITION, stamp] = account[QUANTITY]
-            paid[PAID, stamp] = settle(marks[stamp], rates[stamp], rules, account)
-        # 1. Open. (2., other orders, does not arise: targets are market orders.)
-        fill_order(bar, rules, tiers, account)
-        # 3. Liquidation on the adverse extreme.
-        liquidate(bar, rules, tiers, account)
-        # 4. and 5. Funding on the position at the close.
-        for stamp in range(bar_from[i], gap_from[i + 1]):
-            paid[PAID_POSITION, stamp] = account[QUANTITY]
-            paid[PAID, stamp] = settle(marks[stamp], rates[stamp], rules, account)
-        judge_bankruptcy(bar, rules, account)
-        if bankrupt < 0 and account[DEAD] == 1.0:
-            bankrupt = i
-        write_bar(i, bar.close, account, bars)
-        n_fills = write_fills(i, bar.open, n_fills, account, fills)
-        # 6. Decision: what is left of an earlier order makes way for the next.
-        decided = not math.isnan(wanted[i])
-        if decided:
+    for i in range(len(tape.close)):
+        keep_bar(i, tape, rules, tiers, account, book)
+        if len(plan.if_flat) > 0:
+            wanted[i] = sized(planned(i, plan, account), tape.close[i], sizing, account, rules)
+        keep_decision(i, wanted[i], rules, account, book)
+    write_order(len(tape.close) - 1, account, book.orders)
+
+
+@compiled
+def step(
+    i: int,
+    target: float,
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    account: FloatArray,
+    book: Book,
+) -> None:
+    """Take the decision at the close before bar i (NaN: none) and walk bar i: for slow deciders."""
+    if i > 0:
+        keep_decision(i - 1, target, rules, account, book)
+    if i < len(tape.close):
+        keep_bar(i, tape, rules, tiers, account, book)
+    else:
+        write_order(i - 1, account, book.orders)
+
+
+@inlined
+def trades_ended(before: float, account: FloatArray) -> int:
+    """Return how many round trips ended in a bar that began with ``before`` units."""
+    after = before + account[FILL_UNITS]
+    ended = 1 if before != 0.0 and (account[FILL_UNITS] != 0.0 and after * before <= 0.0) else 0
+    return ended + (1 if account[FORCED_UNITS] != 0.0 else 0)
+
+
+@compiled
+def tally(
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    plan: Plan,
+    sizing: Sizing,
+    account: FloatArray,
+    paid: FloatArray,
+    equity: FloatArray,
+    totals: FloatArray,
+) -> None:
+    """Walk the whole tape with a plan; write equity per bar, and the sums of the rest.
+
+    ``paid`` is scratch. The steps and the decisions are those of ``replay``.
+    """
+    totals[:] = 0.0
+    totals[BANKRUPT_AT] = -1.0
+    for i in range(len(tape.close)):
+        bar = bar_at(i, tape)
+        before = account[UNITS]
+        pass_bar(i, bar, tape, rules, tiers, account, paid)
+        earlier = equity[i - 1] if i > 0 else rules.initial_cash
+        now = equity_at(bar.close, account)
+        equity[i] = now
+        totals[FEES] += account[BAR_FEE]
+        totals[FUNDINGS] += account[BAR_FUNDING]
+        totals[SLIPPAGES] += account[BAR_SLIP]
+        totals[LIQUIDATION_COSTS] += account[BAR_COST]
+        if account[BAR_TRADED] > 0.0 and earlier > 0.0:
+            totals[TURNOVER] += account[BAR_TRADED] / earlier
+        if account[UNITS] != 0.0 and now > 0.0:
+            totals[EXPOSED] += abs(account[QUANTITY] * bar.close / now)
+        totals[TRADES] += trades_ended(before, account)
+        if account[FORCED_UNITS] != 0.0 and account[FORCED_WHY] == BY_LIQUIDATION:
+            totals[LIQUIDATIONS] += 1.0
+        if account[DEAD] == 1.0 and totals[BANKRUPT_AT] < 0.0:
+            totals[BANKRUPT_AT] = i
+        target = sized(planned(i, plan, account), bar.close, sizing, account, rules)
+        if not math.isnan(target):
             cancel_order(BY_NEXT_TARGET, account)
-        if account[ORDER_STATUS] != PENDING:
-            write_order(i, account, orders)
-        if decided and place_target(i, units_of(wanted[i], rules), n_orders, rules, account):
-            n_orders += 1
-    write_order(len(closes) - 1, account, orders)
-    book.counts[0], book.counts[1] = n_fills, n_orders
-    return bankrupt
+            if place_target(i, units_of(target, rules), 0, rules, account):
+                totals[ORDERS] += 1.0

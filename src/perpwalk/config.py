@@ -350,12 +350,16 @@ class ComputeSection(Section):
 
     ``seeds`` repeats the training with other seeds and shows how far its chance moves the result
     (``perpwalk.audit.seeds``); the headline stays that of the configuration's own ``seed``.
+    ``engine`` keeps the account: ``backtrader``, checked by the compiled ledger, or the ``ledger``
+    alone, thousands of times as fast; ``check`` replays that with Backtrader too and compares.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     signals: Literal["batched", "online"] = "batched"
     seeds: Annotated[tuple[Seed, ...], pydantic.Strict(False), Field(max_length=100)] = ()
+    engine: Literal["backtrader", "ledger"] = "backtrader"
+    check: bool = False
 
     @pydantic.field_validator("seeds")
     @classmethod
@@ -450,8 +454,8 @@ class Config(Section):
         """Return the sha256 that names the question: configuration and data, not their places.
 
         Paths of data files and of the user's Python files are replaced by the hashes of what they
-        hold; ``compute.device`` and ``compute.threads`` say where the answer is computed, and
-        ``compute.seeds`` what stands beside it: they are left out.
+        hold; ``compute.device``, ``threads``, ``engine`` and ``check`` say where and how the same
+        answer is computed, and ``compute.seeds`` what stands beside it: they are left out.
         """
         question: dict[str, Any] = self.model_dump(mode="json")
         if self.markets:  # each of them is written out: what they have in common asks nothing
@@ -464,7 +468,7 @@ class Config(Section):
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
         question["strategy"]["name"] = _named_by_content(self.strategy.name)
         question["label"]["kind"] = _named_by_content(self.label.kind)
-        for name in ("device", "threads", "seeds"):
+        for name in ("device", "threads", "seeds", "engine", "check"):
             del question["compute"][name]
         text = json.dumps(question, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

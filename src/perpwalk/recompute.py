@@ -9,6 +9,7 @@ broker, so that an error has to be made twice to go unseen.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -38,8 +39,10 @@ from perpwalk.ledger import (
 )
 from perpwalk.reconcile import compare
 
-__all__ = ["compare", "recompute", "rules_of", "target_table"]
+__all__ = ["compare", "recompute", "recompute_plan", "rules_of", "target_table"]
 
+NO_PLAN = kernel.Plan(np.empty(0), np.empty(0), np.empty(0))
+AS_IT_IS = kernel.Sizing(share=1.0, band=0.0)
 _MINUTE = 60_000_000_000  # nanoseconds
 
 
@@ -102,22 +105,99 @@ def recompute(
     UsageError
         ``start`` and ``end`` leave no bar, or a target is not finite or outside them.
     """
-    last = len(market.bars) if end is None else end
-    if not 0 <= start < last <= len(market.bars):
-        raise UsageError(
-            f"bars {start} to {last} of {len(market.bars)} leave nothing to recompute; "
-            "give 0 <= start < end <= number of bars"
-        )
-    bars = market.bars.rows(start, last)
-    rules = rules_of(broker)
-    stamps = Stamps(market, bars, start, last)
-    tape = tape_of(market, bars, stamps, start, last)
-    book = _empty_book(len(bars), len(stamps.times))
-    wanted = _wanted(targets, start, last)
-    bankrupt = kernel.replay(
-        tape, rules, tiers_of(broker), wanted, kernel.open_account(rules), book
+    course = Course.of(market, start, end)
+    wanted = _wanted(targets, course.start, course.last)
+    ledger, _ = course.kept(broker, wanted, NO_PLAN, AS_IT_IS)
+    return dataclasses.replace(ledger, targets=targets)
+
+
+def recompute_plan(
+    market: Market,
+    plan: kernel.Plan,
+    sizing: kernel.Sizing,
+    broker: BrokerSection,
+    *,
+    start: int = 0,
+    end: int | None = None,
+) -> Ledger:
+    """Compute the account of one contract from wanted exposures, sized on the way.
+
+    Parameters
+    ----------
+    plan
+        Wanted exposure at each close of the replay, by the side held then (``perpwalk.plans``).
+    sizing
+        What turns an exposure into a target.
+
+    Returns
+    -------
+    Ledger
+        As ``recompute`` returns it; ``targets`` are those that the exposures came to.
+    """
+    course = Course.of(market, start, end)
+    return course.with_targets(
+        *course.kept(broker, np.full(len(course.bars), np.nan), plan, sizing)
     )
-    return _Tables(market, bars, rules, book, stamps, start).ledger(targets, bankrupt)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Course:
+    """What the market did between two rows, as the compiled arithmetic reads it."""
+
+    market: Market
+    start: int
+    last: int
+    bars: BarFrame
+    stamps: Stamps
+    tape: kernel.Tape
+
+    @classmethod
+    def of(cls, market: Market, start: int = 0, end: int | None = None) -> Course:
+        """Lay out bars ``start`` to ``end`` of a market; all by default."""
+        last = len(market.bars) if end is None else end
+        if not 0 <= start < last <= len(market.bars):
+            raise UsageError(
+                f"bars {start} to {last} of {len(market.bars)} leave nothing to recompute; "
+                "give 0 <= start < end <= number of bars"
+            )
+        bars = market.bars.rows(start, last)
+        stamps = Stamps(market, bars, start, last)
+        return cls(market, start, last, bars, stamps, tape_of(market, bars, stamps, start, last))
+
+    def kept(
+        self, broker: BrokerSection, wanted: FloatArray, plan: kernel.Plan, sizing: kernel.Sizing
+    ) -> tuple[Ledger, FloatArray]:
+        """Walk it and keep the book; return the ledger (without targets) and the targets."""
+        rules, book = rules_of(broker), self.empty_book()
+        kernel.replay(
+            self.tape, rules, tiers_of(broker), wanted, plan, sizing,
+            kernel.open_account(rules), book,
+        )  # fmt: skip
+        return self.ledger(rules, book), wanted
+
+    def empty_book(self) -> kernel.Book:
+        """Return a book with room for everything that can happen."""
+        bars = len(self.bars)
+        return kernel.Book(
+            bars=np.empty((kernel.BAR_COLUMNS, bars)),
+            # At most one fill and one forced close a bar, and one bankruptcy.
+            fills=np.empty((kernel.FILL_COLUMNS, 2 * bars + 1)),
+            orders=np.empty((kernel.ORDER_COLUMNS, bars)),
+            paid=np.empty((2, len(self.stamps.times))),
+            counts=np.array([0, 0, -1], dtype=np.int64),
+        )
+
+    def ledger(self, rules: kernel.Rules, book: kernel.Book) -> Ledger:
+        """Return a written book as tables, without targets."""
+        tables = _Tables(self.market, self.bars, rules, book, self.stamps, self.start)
+        return tables.ledger()
+
+    def with_targets(self, ledger: Ledger, wanted: FloatArray) -> Ledger:
+        """Return the ledger with the targets decided, NaN where none was."""
+        decided = np.flatnonzero(~np.isnan(wanted))
+        rows, quantities = (decided + self.start).tolist(), wanted[decided].tolist()
+        targets = target_table(self.market, dict(zip(rows, quantities, strict=True)))
+        return dataclasses.replace(ledger, targets=targets)
 
 
 def rules_of(broker: BrokerSection) -> kernel.Rules:
@@ -245,17 +325,6 @@ def _wanted(targets: pd.DataFrame, start: int, last: int) -> FloatArray:
     return wanted
 
 
-def _empty_book(bars: int, stamps: int) -> kernel.Book:
-    return kernel.Book(
-        bars=np.empty((kernel.BAR_COLUMNS, bars)),
-        # At most one fill and one forced close a bar, and one bankruptcy.
-        fills=np.empty((kernel.FILL_COLUMNS, 2 * bars + 1)),
-        orders=np.empty((kernel.ORDER_COLUMNS, bars)),
-        paid=np.empty((2, stamps)),
-        counts=np.zeros(2, dtype=np.int64),
-    )
-
-
 # ── out: the ledger's tables ─────────────────────────────────────────────────────────────────────
 
 
@@ -279,14 +348,14 @@ class _Tables:
         self.open_time = bars.open_time
         self.close_time = bars.close_time
 
-    def ledger(self, targets: pd.DataFrame, bankrupt: int) -> Ledger:
+    def ledger(self) -> Ledger:
+        bankrupt = int(self.book.counts[kernel.N_BANKRUPT])
         return Ledger(
             initial_cash=self.rules.initial_cash,
             equity=self.equity(),
             fills=self.fills(),
             orders=self.orders(),
             funding=self.funding(),
-            targets=targets,
             bankrupt_at=None if bankrupt < 0 else self.close_time[bankrupt],
         )
 
@@ -296,7 +365,7 @@ class _Tables:
         return frame
 
     def fills(self) -> pd.DataFrame:
-        rows = self.book.fills[:, : self.book.counts[0]]
+        rows = self.book.fills[:, : self.book.counts[kernel.N_FILLS]]
         bar, why = whole(rows[kernel.F_BAR]), whole(rows[kernel.F_WHY])
         columns = {
             "order_id": whole(rows[kernel.F_ORDER]),
@@ -314,7 +383,7 @@ class _Tables:
         return make_table(columns, FILL_COLUMNS)
 
     def orders(self) -> pd.DataFrame:
-        rows = self.book.orders[:, : self.book.counts[1]]
+        rows = self.book.orders[:, : self.book.counts[kernel.N_ORDERS]]
         bar, end = (
             whole(rows[kernel.ORDER_BAR - kernel.RECORD]),
             whole(rows[kernel.ORDER_END - kernel.RECORD]),

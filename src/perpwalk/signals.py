@@ -23,6 +23,7 @@ from perpwalk.domain import (
     Fold,
     Forecast,
     FundingFrame,
+    IntArray,
     Signal,
     from_ns,
     to_ns,
@@ -100,6 +101,15 @@ class PrecomputedSignals:
     def at(self, as_of: pd.Timestamp | int) -> Signal | None:
         """Return the signal of the decision at ``as_of``; None where there is no forecast."""
         return self._found.get(_nanoseconds(as_of))
+
+    def columns(self, closes_ns: IntArray) -> FloatArray:
+        """Return ``p_up`` and ``threshold`` of many decisions, NaN without a forecast; (2, n)."""
+        nothing = (math.nan, math.nan)
+        said = [
+            nothing if found is None else (found.p_up, found.threshold)
+            for found in map(self._found.get, closes_ns.tolist())
+        ]
+        return np.array(said, dtype=np.float64).reshape(-1, 2).T.copy()
 
 
 class LiveSignals:
