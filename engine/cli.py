@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from engine.commands.compare import compare
+from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
 from engine.commands.data import data
 from perpwalk.errors import PerpwalkError
 
@@ -98,6 +98,8 @@ def run(
         typer.Option("--prior-trials", help="How many variants were tried before or elsewhere."),
     ] = None,
     accept_suspect: AcceptOption = None,
+    engine: EngineOption = None,
+    second: SecondOption = False,
 ) -> None:
     """Run one experiment: walk forward, backtest, report.
 
@@ -107,7 +109,7 @@ def run(
     from perpwalk import config as configuration
     from perpwalk import layers
 
-    layered = layers.read(config, overrides or ())
+    layered = layers.read(config, [*(overrides or ()), *engine_settings(engine, second)])
     resolved = configuration.of_layers(layered)
     if print_config:
         sys.stdout.write(resolved.to_yaml())

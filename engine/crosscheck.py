@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+import yaml
 
-from perpwalk.config import BrokerSection
+from perpwalk.config import BrokerSection, ComputeSection, Config
 from perpwalk.domain import Finding, Level, Market, to_ns
 from perpwalk.errors import ConfigError
 from perpwalk.ledger import Ledger
 from perpwalk.recompute import recompute
 from perpwalk.reconcile import compare
+from perpwalk.runs import Run
 
 TOLERANCE = 1e-9
 
@@ -55,8 +57,19 @@ def unchecked(book: Ledger) -> Finding:
         where=f"account, {len(book.equity):,} bars",
         message="the account was kept by the compiled ledger and not computed a second time",
         why="one computation alone cannot show its own mistakes",
-        advice="repeat with --engine ledger --check --force to replay it with Backtrader too",
+        advice="repeat with --check, or without --engine ledger: nothing is trained again",
     )
+
+
+def is_checked(compute: ComputeSection) -> bool:
+    """Say whether a run so computed has its account computed twice."""
+    return compute.engine == "backtrader" or compute.check
+
+
+def covered(config: Config, answered: Run) -> bool:
+    """Say whether a finished run has the second computation that the configuration asks for."""
+    asked = yaml.safe_load(answered.config_text).get("compute", {})
+    return is_checked(ComputeSection.model_validate(asked)) or not is_checked(config.compute)
 
 
 def checked_by_replay(book: Ledger, replayed: Ledger) -> Finding:

@@ -13,6 +13,7 @@ from typing import Any
 
 import engine
 from engine import audits, seeds, stages, standing, tables
+from engine.crosscheck import covered
 from engine.making import Making, Shared, fold_names
 from engine.narration import Log, say_what_was_read
 from engine.parts import Prepared, Walked
@@ -75,8 +76,9 @@ def run_experiment(
     hashes = audits.hashes_of(markets)
     digest = config.digest(hashes)
     answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
-    if answered is not None and not force and not seeds.covered(config, answered):
-        tell.say(f"{answered.path} answers this; the seeds it lacks are added")
+    lacks = None if answered is None or force else _lacking(config, answered)
+    if answered is not None and lacks is not None:
+        tell.say(f"{answered.path} answers this; {lacks}")
         make = make if isinstance(make, Shared) else Shared([(config, answered)], reports=True)
     elif answered is not None and not force:
         tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
@@ -115,6 +117,15 @@ def run_experiment(
             finished = runs.load_run(folder.finish())
             _finish_trial(trial, judged, book, markets[0])
         return finished
+
+
+def _lacking(config: Config, answered: Run) -> str | None:
+    """Say what a finished run lacks of what is asked beside the question; None where nothing."""
+    if not seeds.covered(config, answered):
+        return "the seeds it lacks are added"
+    if not covered(config, answered):
+        return "its account, kept by the ledger engine alone, is computed a second time"
+    return None
 
 
 def _write(

@@ -5,10 +5,28 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+
+EngineOption = Annotated[
+    Literal["backtrader", "ledger"] | None,
+    typer.Option(
+        "--engine",
+        help="Who keeps the account: Backtrader, checked by the compiled ledger, or the ledger "
+        "alone, which takes milliseconds.",
+    ),
+]
+SecondOption = Annotated[
+    bool, typer.Option("--check", help="Replay what the ledger engine kept with Backtrader too.")
+]
+
+
+def engine_settings(engine: str | None, second: bool) -> list[str]:
+    """Return what the two options say as overrides of the configuration."""
+    named = [] if engine is None else [f"compute.engine={engine}"]
+    return [*named, "compute.check=true"] if second else named
 
 
 def compare(
@@ -43,6 +61,8 @@ def compare(
         int | None,
         typer.Option(min=0, help="Trials made before or elsewhere, for the deflated Sharpe ratio."),
     ] = None,
+    engine: EngineOption = None,
+    second: SecondOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write comparison.json to stdout instead of tables.")
     ] = False,
@@ -65,7 +85,7 @@ def compare(
             out=out,
             grid=variants.parse_grid(grid or ()),
             by=by,
-            overrides=overrides or (),
+            overrides=[*(overrides or ()), *engine_settings(engine, second)],
             reports_too=reports,
             force=force,
             prior_trials=prior_trials,

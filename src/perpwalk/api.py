@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from perpwalk import config as configuration
 from perpwalk import runs
@@ -95,6 +95,8 @@ def run(
     overrides: Sequence[str] = (),
     force: bool = False,
     progress: bool = False,
+    engine: Literal["backtrader", "ledger"] | None = None,
+    check: bool = False,
 ) -> Run:
     """Run one experiment as ``perpwalk run`` does, and return it.
 
@@ -111,13 +113,17 @@ def run(
         Make the run again.
     progress
         Show stages and folds on stderr.
+    engine
+        Who keeps the account; None what the configuration says (``compute.engine``).
+    check
+        Replay what the ledger engine kept with Backtrader too, and compare.
 
     Raises
     ------
     UserError
         Configuration, data or output cannot be used; the message says what, where, what to do.
     """
-    resolved = _config(config, overrides)
+    resolved = _kept_by(_config(config, overrides), engine, check)
     make = _engine("experiment", "run_experiment")
     if not progress:
         return Run(make(resolved, out=Path(out), force=force).path)
@@ -146,6 +152,14 @@ def _config(config: ConfigLike, overrides: Sequence[str]) -> Config:
             "overrides belong to a configuration given by its path; change the mapping instead"
         )
     return config if isinstance(config, Config) else configuration.resolve(dict(config))
+
+
+def _kept_by(config: Config, engine: str | None, check: bool) -> Config:
+    asked = {
+        "engine": engine or config.compute.engine,
+        "check": check or config.compute.check,
+    }
+    return config.model_copy(update={"compute": config.compute.model_copy(update=asked)})
 
 
 def _engine(module: str, name: str) -> Callable[..., Any]:
