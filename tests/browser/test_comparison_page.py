@@ -100,7 +100,7 @@ def test_the_cursor_names_the_nearest_curve(
     """Under the pointer stands a variant's name; the list says every variant's value there."""
     opened = visit(page_file)
     page = opened.page
-    page.locator(".panels[data-drawn]").wait_for()
+    page.locator(".panels[data-stale=no]").wait_for()
     stage = page.locator("[data-panel=growth] .stage")
     stage.scroll_into_view_if_needed()
     stage.hover(position={"x": 400, "y": 100})

@@ -55,7 +55,7 @@ def test_zoom_acts_on_all_panels(visit: Visit, page_file: Path) -> None:
     """Buttons, dragging, the slider and a double click change the one time axis of all panels."""
     opened = visit(page_file)
     page = opened.page
-    page.locator(".panels[data-drawn]").wait_for()
+    page.locator(".panels[data-stale=no]").wait_for()
     whole = opened.spans()
     wide = whole[0][1] - whole[0][0]
 
@@ -96,7 +96,7 @@ def test_the_cursor_tells_the_exact_values_of_a_bar(
 ) -> None:
     """With the keyboard alone: End puts the cursor on the last bar, and its values are spoken."""
     opened = visit(page_file)
-    opened.page.locator(".panels[data-drawn]").wait_for()
+    opened.page.locator(".panels[data-stale=no]").wait_for()
     opened.page.locator(".panels").focus()
     opened.page.keyboard.press("End")
     spoken = opened.text(".unseen[aria-live]")
@@ -115,7 +115,7 @@ def test_the_cursor_tells_the_exact_values_of_a_bar(
 def test_a_series_is_switched_off(visit: Visit, page_file: Path) -> None:
     """Pressing a curve's name takes it out of its panel, and brings it back."""
     opened = visit(page_file)
-    opened.page.locator(".panels[data-drawn]").wait_for()
+    opened.page.locator(".panels[data-stale=no]").wait_for()
     key = opened.page.get_by_role("button", name=re.compile("buy and hold"))
     count = "document.getElementById('panel-equity').data.length"
 
@@ -166,7 +166,7 @@ def test_a_trade_is_shown_in_the_charts(visit: Visit, page_file: Path, run: Run)
 
     assert start < trade["opened_at"].timestamp() * 1000 < trade["closed_at"].timestamp() * 1000
     assert trade["closed_at"].timestamp() * 1000 < end
-    assert "trades in view" in opened.text("[data-panel=price] .head")
+    assert f"trade 1: {trade['side']}" in opened.text("[data-panel=price] .head")
     assert 1 < page.evaluate("document.getElementById('panel-price').data.length")
 
 
@@ -189,7 +189,7 @@ def test_both_themes_can_be_chosen(visit: Visit, page_file: Path) -> None:
     """The page follows the system; the switch turns it, and the charts with it."""
     opened = visit(page_file, dark=True)
     page = opened.page
-    page.locator(".panels[data-drawn]").wait_for()
+    page.locator(".panels[data-stale=no]").wait_for()
     look = (
         "[getComputedStyle(document.body).backgroundColor,"
         " document.getElementById('panel-equity').data[0].line.color]"
@@ -256,7 +256,7 @@ def test_a_long_run_is_small_and_zooms(visit: Visit, run: Run, tmp_path: Path) -
     assert file.stat().st_size < 10e6
 
     opened = visit(file)
-    opened.page.locator(".panels[data-drawn]").wait_for()
+    opened.page.locator(".panels[data-stale=no]").wait_for()
     # Plotly keeps typed arrays apart from plain ones: take both as they come.
     points = json.loads(
         opened.page.evaluate(

@@ -231,6 +231,24 @@ def test_several_symbols_are_groups_of_their_own(run: Run) -> None:
     assert "symbol" == heat.period_tables(pd.concat([run.metrics, row]))[0].name
 
 
+def test_what_each_contract_earned_sums_to_the_trades(run: Run) -> None:
+    """Trades of several contracts get a panel that ends at each one's net PnL; of one, none."""
+    names = np.where(np.arange(len(run.trades)) % 3, "ETH", "BTC")
+    several = run.trades.assign(symbol=names)
+    pack = Pack()
+    document, blob = opened(pack.seal(over_time.run_over_time(run.equity, several, pack) or {}))
+    earned = next(one for one in document["panels"] if one["id"] == "symbols")
+    ends = {one["label"]: array(one["values"], blob)[-1] for one in earned["series"]}
+    alone = over_time.run_over_time(run.equity, run.trades, Pack())
+
+    assert {"BTC", "ETH"} == set(ends)
+    for name, end in ends.items():
+        expected = several.loc[several["symbol"] == name, "net_pnl"].sum()
+        assert pytest.approx(expected, rel=1e-5) == end
+    assert alone is not None
+    assert "symbols" not in [one["id"] for one in alone["panels"]]
+
+
 def test_the_heat_map_marks_what_lies_apart_from_naive() -> None:
     """Above naive is blue, below orange; the mark stands where the interval leaves naive out."""
     rows = pd.DataFrame(

@@ -183,11 +183,16 @@ def _extras(folder: Path) -> dict[str, pd.DataFrame]:
     }
 
 
-def _selected(run: Run) -> dict[int, list[str]]:
-    """Return the features each fold kept, where its model folder says so."""
+def _selected(run: Run) -> dict[str, list[str]]:
+    """Return the features each fold kept, where its model folder says so.
+
+    A fold is named by its number, after its symbol where several have models of their own.
+    """
     found = {}
-    for file in sorted((run.path / "models").glob("fold-*/features.json")):
-        found[int(file.parent.name.removeprefix("fold-"))] = [
+    models = run.path / "models"
+    for file in sorted(models.glob("**/fold-*/features.json")):
+        parts = file.parent.relative_to(models).parts
+        found[" ".join(part.removeprefix("fold-") for part in parts)] = [
             str(name) for name in json.loads(file.read_text(encoding="utf-8"))["selected"]
         ]
     return found

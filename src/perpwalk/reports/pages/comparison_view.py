@@ -14,12 +14,11 @@ from perpwalk.compare.words import LABELS
 from perpwalk.reports import words
 from perpwalk.reports.pages import heat
 from perpwalk.reports.pages.assembly import render
-from perpwalk.reports.pages.over_time import comparison_over_time
+from perpwalk.reports.pages.over_time import COLOURS, comparison_over_time
 from perpwalk.reports.pages.packing import Pack, Packed
 from perpwalk.reports.pages.parts import Cells, Heading, finding_lists
 
 TEMPLATE = "comparison.html.j2"
-COLOURS = 8
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 ON_AT_FIRST = 6
 _GRIDS = ("pairwise", "ranks", "periods", "members")

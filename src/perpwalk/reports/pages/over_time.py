@@ -14,10 +14,11 @@ import pandas as pd
 
 from perpwalk import returns as growth
 from perpwalk.costs import equity_before
-from perpwalk.domain import FloatArray, IntArray
+from perpwalk.domain import FloatArray, IntArray, to_ns
 from perpwalk.ledger import holding_price
 from perpwalk.reports.pages.packing import Pack, Packed
 
+COLOURS = 8  # --v0 … --v7 of the style sheet
 MOST_VALUES = 500_000  # of all curves of a panel of a comparison: 2 MB before compression
 Series = dict[str, Any]
 Panel = dict[str, Any]
@@ -40,7 +41,7 @@ def panel(
     }  # fmt: skip
 
 
-def run_over_time(equity: pd.DataFrame, pack: Pack) -> dict[str, Any] | None:
+def run_over_time(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> dict[str, Any] | None:
     """Return stamps and panels of a run's account; None without two bars."""
     if len(equity) < 2:
         return None
@@ -61,6 +62,7 @@ def run_over_time(equity: pd.DataFrame, pack: Pack) -> dict[str, Any] | None:
             height=130,
         ),
         *_market(equity, pack),
+        *_by_symbol(equity, trades, pack),
         panel(
             "costs", "Cumulative costs (paid is below zero)", "money",
             [series(name, colour, pack.numbers(values))
@@ -95,6 +97,24 @@ def _market(equity: pd.DataFrame, pack: Pack) -> list[Panel]:
             found.append(panel("position", title, unit, lines, height=110))
             break
     return found
+
+
+def _by_symbol(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> list[Panel]:
+    """Return what the closed trades of each contract have earned, where there are several."""
+    symbols = sorted(trades["symbol"].astype(str).unique()) if "symbol" in trades else []
+    if len(symbols) < 2:
+        return []
+    stamps = pd.DatetimeIndex(equity["close_time"])
+    lines = []
+    for number, symbol in enumerate(symbols):
+        mine = trades[trades["symbol"].astype(str) == symbol]
+        rows = np.searchsorted(to_ns(stamps), to_ns(pd.DatetimeIndex(mine["closed_at"])))
+        earned = np.zeros(len(stamps))
+        np.add.at(earned, np.minimum(rows, len(stamps) - 1), mine["net_pnl"].to_numpy(dtype=float))
+        values = pack.numbers(np.cumsum(earned))
+        lines.append(series(symbol, f"v{number % COLOURS}", values))
+    title = "Net PnL of closed trades, by contract"
+    return [panel("symbols", title, "money", lines, height=170)]
 
 
 def _costs(equity: pd.DataFrame) -> list[tuple[str, str, FloatArray]]:

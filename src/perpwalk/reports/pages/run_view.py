@@ -37,7 +37,7 @@ class PageData:
     Attributes
     ----------
     selected
-        A fold's number → names of the features it kept.
+        A fold's name → names of the features it kept.
     candidates
         How many features there were to choose from; None where nobody says.
     extras
@@ -58,7 +58,7 @@ class PageData:
     funding: pd.DataFrame
     config_text: str
     manifest: Mapping[str, Any]
-    selected: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    selected: Mapping[str, Sequence[str]] = field(default_factory=dict)
     candidates: int | None = None
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     level: float = LEVEL
@@ -265,7 +265,7 @@ def _document(data: PageData) -> str:
             "kind": "run",
             "title": data.title,
             "stamp": "NOT A RESULT" if invalid else "",
-            "overTime": run_over_time(data.equity, pack),
+            "overTime": run_over_time(data.equity, data.trades, pack),
             "forecasts": forecast_charts(data.predictions, data.metrics, pack, level=data.level),
             "features": _features(data),
             "grids": grids,
@@ -293,7 +293,7 @@ def _features(data: PageData) -> dict[str, Any] | None:
             kept.setdefault(name, []).append(column)
     ranked = sorted(kept.items(), key=lambda item: (-len(item[1]), item[1], item[0]))
     return {
-        "folds": [f"{fold:03d}" for fold in folds],
+        "folds": folds,
         "names": [name for name, _ in ranked],
         "kept": [columns for _, columns in ranked],
         "candidates": data.candidates,

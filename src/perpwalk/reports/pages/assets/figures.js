@@ -176,40 +176,54 @@
   };
 
   // ── training ──────────────────────────────────────────────────────────────
+  const MOST_NAMED = 8;
+
+  // Per stage of the model (network, trees, …) its losses, and its validation AUC where it has one.
   pw.trainingFigures = (grid, options) => {
-    const column = (name) => {
-      const found = grid.columns.find((one) => one.name === name);
-      return found ? pw.values(found) : null;
-    };
-    const [fold, epoch] = [column("fold"), column("epoch")];
-    const series = (name) => {
-      const values = column(name);
-      if (values === null || !Array.from(values).some((v) => typeof v === "number" && v === v))
-        return [];
-      return [...new Set(fold)].map((number) => {
-        const rows = Array.from(fold.keys()).filter((i) => fold[i] === number);
-        return { number, name, x: rows.map((i) => epoch[i]), y: rows.map((i) => values[i]) };
-      });
-    };
-    const lines = (found, dash) => found.map(({ number, name, x, y }) => ({
-      x, y, mode: x.length > 1 ? "lines+markers" : "markers", hoverinfo: "text",
-      text: x.map((e, k) => `fold ${number}, epoch ${e}: ${name.replaceAll("_", " ")} ${pw.form(y[k])}`),
-      line: { width: 1.5, dash, color: pw.colour(`v${number % 8}`) }, marker: { size: 4 },
-    }));
-    const ticks = { dtick: epoch.length && Math.max(...epoch) <= 12 ? 1 : undefined };
-    const draw = (parts, title) => () => ({
-      data: parts.flatMap(([found, dash]) => lines(found, dash)),
-      layout: { xaxis: pw.axis("epoch", ticks), yaxis: pw.axis(title) },
-    });
-    const [train, validation, auc] =
-      ["train_loss", "validation_loss", "validation_auc"].map(series);
-    new pw.Figure(pw.byId("losses"), "Loss per epoch: validation solid, train dotted",
-      draw([[validation, "solid"], [train, "dot"]], "loss"), { ...options, height: 280 });
-    if (auc.length)
-      new pw.Figure(pw.byId("validation-auc"), "Validation AUC per epoch",
-        draw([[auc, "solid"]], "AUC"), { ...options, height: 280 });
-    else pw.byId("validation-auc").remove();
+    const columns = Object.fromEntries(grid.columns.map((one) => [one.name, pw.values(one)]));
+    const rows = Array.from({ length: grid.rows }, (_, i) => Object.fromEntries(
+      Object.entries(columns).map(([name, values]) => [name, values[i]])));
+    for (const row of rows) row.line = row.symbol ? `${row.symbol} ${row.fold}` : String(row.fold);
+    const stages = [...new Set(rows.map((row) => row.stage ?? ""))];
+    for (const stage of stages) {
+      const mine = rows.filter((row) => (row.stage ?? "") === stage);
+      const of = stage ? `, ${stage}` : "";
+      const draw = (title, parts, axis) => {
+        if (!mine.some((row) => parts.some(([name]) => row[name] === row[name]
+          && row[name] !== undefined))) return;
+        const host = pw.make("figure", { class: "chart" });
+        pw.byId("training").append(host);
+        new pw.Figure(host, title, () => epochs(mine, parts, axis), { ...options, height: 300 });
+      };
+      draw(`Loss per epoch${of}: validation solid, train dotted`,
+        [["validation_loss", "solid"], ["train_loss", "dot"]], "loss");
+      draw(`Validation AUC per epoch${of}`, [["validation_auc", "solid"]], "AUC");
+    }
   };
+
+  function epochs(rows, parts, axis) {
+    const lines = [...new Set(rows.map((row) => row.line))];
+    const most = Math.max(...rows.map((row) => row.epoch));
+    const data = parts.flatMap(([name, dash], part) => lines.map((line, number) => {
+      const mine = rows.filter((row) => row.line === line && row[name] === row[name]);
+      return {
+        x: mine.map((row) => row.epoch), y: mine.map((row) => row[name]), type: "scatter",
+        mode: most > 40 ? "lines" : "lines+markers", hoverinfo: "text",
+        text: mine.map((row) => pw.label(`fold ${line}, epoch ${row.epoch}: `
+          + `${name.replaceAll("_", " ")} ${pw.form(row[name])}`)),
+        name: pw.label(`fold ${line}`), showlegend: part === 0,
+        line: { width: 1.5, dash, color: pw.colour(`v${number % 8}`) }, marker: { size: 4 },
+      };
+    }));
+    const named = lines.length > 1 && lines.length <= MOST_NAMED;
+    return {
+      data,
+      layout: {
+        showlegend: named, margin: { l: 50, r: 12, t: named ? 34 : 8, b: 40 },
+        xaxis: pw.axis("epoch", most <= 12 ? { dtick: 1 } : {}), yaxis: pw.axis(axis),
+      },
+    };
+  }
 
   // ── features ──────────────────────────────────────────────────────────────
   pw.featureFigure = (found, options) => {
@@ -234,7 +248,7 @@
         }],
         layout: {
           height, margin: { l: Math.min(longest, most) * 6.6 + 44, r: 12, t: 8, b: 44 },
-          xaxis: pw.axis("fold", { type: "category", showgrid: false, automargin: false }),
+          xaxis: pw.axis("fold", { type: "category", showgrid: false }),
           yaxis: {
             tickvals: names.map((_, row) => row), showgrid: false, zeroline: false,
             ticktext: names.map((name, row) => `${pw.label(cut(name))}  ${kept[row].length}`),

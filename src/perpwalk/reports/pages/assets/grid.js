@@ -18,6 +18,12 @@
     return column.texts ?? Array.from(column.codes, (code) => (code < 0 ? "" : column.names[code]));
   };
 
+  // The values of a table's column by name; null where it has none.
+  pw.column = (packed, name) => {
+    const found = packed.columns.find((one) => one.name === name);
+    return found ? pw.values(found) : null;
+  };
+
   const unitOf = (name) => (UNITS.find(([pattern]) => pattern.test(name)) ?? [null, "plain"])[1];
 
   // ">10", "<= 5", "-3..4", "=7" for numbers and dates; anything else is looked for in the text.

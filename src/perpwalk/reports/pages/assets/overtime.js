@@ -3,8 +3,10 @@
 "use strict";
 (() => {
   const pw = globalThis.perpwalk;
-  const LEFT = 62, RIGHT = 12, TOP = 6, BOTTOM = 24;
+  const LEFT = 62, RIGHT = 12, TOP = 6, BOTTOM = 36, UNDER = 8;
+  const LATER = 120; // milliseconds after the last change, panels out of sight are drawn too
   const MOST_MARKS = 400;
+  const MOST_REFITS = 60;
   const DAY = 86400000;
   const LOG_FROM = 20; // a curve that spans more is shown on a logarithmic scale at first
   const SPANS = [["1W", 7], ["1M", 30], ["3M", 91], ["1Y", 365], ["All", Infinity]];
@@ -41,6 +43,20 @@
     return high / low;
   };
 
+  // Round numbers between low and high, about as many as asked for.
+  pw.ticks = (low, high, wanted) => {
+    const rough = (high - low) / Math.max(1, wanted);
+    const unit = 10 ** Math.floor(Math.log10(rough));
+    const wide = [1, 2, 5, 10].map((m) => m * unit).find((one) => one >= rough * 0.999);
+    const at = (step) => {
+      const found = [];
+      for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k += 1)
+        found.push(Number((k * step).toPrecision(12)));
+      return found;
+    };
+    return at(wide).length < 3 ? at(wide / (String(wide)[0] === "5" ? 2.5 : 2)) : at(wide);
+  };
+
   // First row whose stamp is not before `ms`.
   pw.rowAt = (time, ms) => {
     let low = 0, high = time.length;
@@ -52,11 +68,12 @@
   };
 
   pw.OverTime = class {
-    constructor(host, document_, { stamp = "", trades = null, nav = 0, keys = true, onCursor = null } = {}) {
+    constructor(host, document_, { stamp = "", trades = null, nav = 0, keys = true, onCursor = null, refits = [] } = {}) {
       this.time = pw.stamps(document_.time);
       this.panels = document_.panels;
       this.stamp = stamp;
       this.trades = trades;
+      this.refits = refits.filter((ms) => ms > this.time[0]);
       this.keys = keys; // whether every curve has a switch in its panel's head
       this.onCursor = onCursor;
       this.first = this.time[0];
@@ -66,10 +83,29 @@
       this.navSeries = this.panels[0].series[nav];
       this.build(host);
       this.draw = pw.perFrame(() => this.drawNow());
-      const watch = new ResizeObserver(() => this.draw());
-      watch.observe(this.body);
+      this.watch();
       pw.onTheme(() => this.draw());
       this.draw();
+    }
+
+    // Panels in sight are drawn at once, the others when nothing has changed for a moment.
+    watch() {
+      new ResizeObserver(() => this.draw()).observe(this.body);
+      const sight = new IntersectionObserver((entries) => {
+        for (const entry of entries)
+          this.panels.find((panel) => panel.box === entry.target).seen = entry.isIntersecting;
+        if (this.panels.some((panel) => panel.seen && panel.stale)) this.drawStale(true);
+      }, { rootMargin: "100px" });
+      this.panels.forEach((panel) => sight.observe(panel.box));
+    }
+
+    drawStale(inSight) {
+      for (const panel of this.panels) {
+        if (!panel.stale || (inSight && !panel.seen)) continue;
+        this.drawPanel(panel, panel === this.panels[this.panels.length - 1]);
+        panel.stale = false;
+      }
+      this.body.dataset.stale = this.panels.some((panel) => panel.stale) ? "yes" : "no";
     }
 
     // ── what is on the page ─────────────────────────────────────────────────
@@ -105,7 +141,8 @@
       const key = (name) => pw.make("kbd", {}, name);
       return pw.make("p", { class: "help keys" }, "Drag to zoom, ", key("Shift"), " drag to move, ",
         key("Ctrl"), " wheel to zoom, double click to show all. With the charts in focus: ",
-        key("←"), " ", key("→"), " cursor, ", key("+"), " ", key("−"), " zoom, ", key("0"), " all.");
+        key("←"), " ", key("→"), " cursor, ", key("+"), " ", key("−"), " zoom, ", key("0"), " all.",
+        this.refits.length && this.refits.length <= MOST_REFITS ? " Dotted lines: the model is refitted." : "");
     }
 
     buildPanel(panel) {
@@ -293,12 +330,26 @@
         for (const one of panel.series) one.readout.textContent = pw.form(one.values[row], panel.unit);
       }
       this.onCursor?.(row);
+      this.tellTrade();
       const [from, to] = this.view;
       const [a, b] = this.rows();
       const bars = `${pw.form(b - a + 1, "count")} bars`;
       this.label.textContent = this.cursor === null
         ? `${pw.stamp(from, to - from < 10 * DAY)} – ${pw.stamp(to, to - from < 10 * DAY)} · ${bars}`
         : `${pw.stamp(this.time[this.cursor])} UTC · ${bars} in view`;
+    }
+
+    // The trade that is open at the cursor, in the head of the price panel.
+    tellTrade() {
+      const panel = this.panels.find((one) => one.id === "price");
+      if (!panel || !this.trades) return;
+      const { opened, closed, side, net, entry, exit } = this.trades;
+      const at = this.cursor === null ? NaN : this.time[this.cursor];
+      const row = this.cursor === null ? -1
+        : opened.findIndex((from, i) => from <= at && at < closed[i]);
+      panel.note.textContent = row < 0 ? panel.count ?? ""
+        : `trade ${row}: ${side[row]} ${pw.form(entry[row], "price")} → `
+          + `${pw.form(exit[row], "price")}, net ${pw.form(net[row], "money")}`;
     }
 
     // Among many curves: the name and value of the one nearest to the pointer.
@@ -349,7 +400,10 @@
 
     drawNow() {
       if (this.body.clientWidth === 0) return; // inside something closed
-      this.panels.forEach((panel, i) => this.drawPanel(panel, i === this.panels.length - 1));
+      this.panels.forEach((panel) => { panel.stale = true; });
+      this.drawStale(true);
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.drawStale(false), LATER);
       const place = (ms) => String(Math.round(1000 * (ms - this.first) / (this.last - this.first)));
       if (document.activeElement !== this.from) this.from.value = place(this.view[0]);
       if (document.activeElement !== this.to) this.to.value = place(this.view[1]);
@@ -370,7 +424,8 @@
         const colour = pw.colour(one.colour);
         one.swatch.style.color = colour;
         if (!one.on) continue;
-        const kept = pw.thinned(one.values, first, last, Math.max(50, Math.round(wide / 1.5)));
+        const pixels = one.shape === "step" ? 3 : 1.5; // a step costs two corners
+        const kept = pw.thinned(one.values, first, last, Math.max(50, Math.round(wide / pixels)));
         const y = kept.map((row) => one.values[row]);
         for (const value of y) {
           if (value < low && !(panel.isLog && value <= 0)) low = value;
@@ -404,13 +459,13 @@
         const room = Math.max(0.06 * (high - low), 1e-9 * Math.max(1, Math.abs(high)));
         range = [low - room, high + room];
       }
-      const inner = panel.height + (isLast ? BOTTOM - 8 : 0) - TOP - (isLast ? BOTTOM : 8);
+      const inner = panel.height - TOP - UNDER;
       const scaled = (value) => (panel.isLog ? Math.log10(value) : value);
       panel.toPixel = (value) =>
         TOP + inner * (1 - (scaled(value) - range[0]) / (range[1] - range[0]));
       return {
-        width: wide, height: panel.height + (isLast ? BOTTOM - 8 : 0),
-        margin: { l: LEFT, r: RIGHT, t: TOP, b: isLast ? BOTTOM : 8 },
+        width: wide, height: panel.height + (isLast ? BOTTOM - UNDER : 0),
+        margin: { l: LEFT, r: RIGHT, t: TOP, b: isLast ? BOTTOM : UNDER },
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
         font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: quiet },
         xaxis: {
@@ -420,11 +475,18 @@
         },
         yaxis: {
           range, type: panel.isLog ? "log" : "linear", gridcolor: pw.colour("grid"),
-          zeroline: !panel.isLog, zerolinecolor: pw.colour("line"), nticks: panel.height > 150 ? 6 : 4,
+          zeroline: !panel.isLog, zerolinecolor: pw.colour("line"), automargin: false,
           tickformat: panel.unit === "percent" ? ".3~p" : panel.unit === "price" ? ",~g" : ",.5~s",
-          ...(panel.isLog ? { dtick: range[1] - range[0] > 1.2 ? 1 : "D2" } : {}),
+          // Over less than a decade a logarithmic axis has too few round numbers of its own.
+          ...(panel.isLog && range[1] - range[0] > 1 ? { dtick: range[1] - range[0] > 1.5 ? 1 : "D2" }
+            : { tickvals: pw.ticks(low, high > low ? high : low + Math.abs(low) + 1,
+              panel.height / 45) }),
         },
         annotations: pw.stamped(this.stamp),
+        shapes: this.refits.length > MOST_REFITS ? [] : this.refits.map((ms) => ({
+          type: "line", x0: ms, x1: ms, yref: "paper", y0: 0, y1: 1, layer: "below",
+          line: { color: pw.colour("line"), width: 1, dash: "dot" },
+        })),
       };
     }
 
@@ -439,7 +501,7 @@
         total += 1;
         if (seen.length < MOST_MARKS) seen.push(i);
       }
-      panel.note.textContent = total > MOST_MARKS
+      panel.count = total > MOST_MARKS
         ? `${pw.form(total, "count")} trades in view: zoom in to see each`
         : total ? `${pw.form(total, "count")} trades in view` : "";
       if (total > MOST_MARKS || total === 0) return [];

@@ -4,10 +4,7 @@
   const pw = globalThis.perpwalk;
 
   function tradeMarks(grid) {
-    const column = (name) => {
-      const found = grid.columns.find((one) => one.name === name);
-      return found ? pw.values(found) : null;
-    };
+    const column = (name) => pw.column(grid, name);
     const marks = {
       opened: column("opened_at"), closed: column("closed_at"), entry: column("entry_price"),
       exit: column("exit_price"), side: column("side"), net: column("net_pnl"),
@@ -20,7 +17,9 @@
     const trades = tradeMarks(data.grids.trades);
     let charts = null;
     if (data.overTime)
-      charts = new pw.OverTime(pw.byId("overtime"), data.overTime, { ...options, trades });
+      charts = new pw.OverTime(pw.byId("overtime"), data.overTime, {
+        ...options, trades, refits: [...new Set(pw.column(data.grids.folds, "test_start") ?? [])],
+      });
     const go = charts && trades ? {
       label: "Show in the charts: trade",
       act: (row) => {
@@ -31,7 +30,7 @@
     } : null;
     pw.grids(data.grids, { trades: { go } });
     if (data.forecasts) pw.forecastFigures(data.forecasts, options);
-    if (pw.byId("losses")) pw.trainingFigures(data.grids.training, options);
+    if (pw.byId("training")) pw.trainingFigures(data.grids.training, options);
     if (data.features) pw.featureFigure(data.features, options);
     pw.charts = charts;
   };
