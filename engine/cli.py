@@ -19,6 +19,7 @@ from rich.console import Console
 
 from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
 from engine.commands.data import data
+from engine.commands.placebo import placebo
 from perpwalk.errors import PerpwalkError
 
 if TYPE_CHECKING:
@@ -296,6 +297,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make or fill.")]
 
 
 app.command()(compare)
+app.command()(placebo)
 app.add_typer(data)
 
 # ── errors and interruptions ─────────────────────────────────────────────────────────────────────

@@ -22,6 +22,8 @@ from engine.stages import Measured, StageClock
 from engine.standing import Standing
 from perpwalk import reports, runs, seal, trades, trials
 from perpwalk.audit.judge import Judgement
+from perpwalk.audit.outside import Outside
+from perpwalk.audit.placebo import PlaceboRecord
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
 from perpwalk.domain import Market
@@ -69,6 +71,7 @@ def run_experiment(
         Configuration, data or output are unusable; nothing half-made is left behind.
     """
     tell, make = reporter or Silent(), making or Making()
+    known: PlaceboRecord | None = None
     clock = StageClock()
     with clock.stage("load"):
         tell.stage("load")
@@ -79,6 +82,7 @@ def run_experiment(
     lacks = None if answered is None or force else _lacking(config, answered)
     if answered is not None and lacks is not None:
         tell.say(f"{answered.path} answers this; {lacks}")
+        known = Outside.of(answered.audit).placebo
         make = make if isinstance(make, Shared) else Shared([(config, answered)], reports=True)
     elif answered is not None and not force:
         tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
@@ -112,7 +116,7 @@ def run_experiment(
             )  # fmt: skip
             judged = _write(
                 config, walked, book, folder, clock, log, digest=digest, code=code,
-                found=found, band=band, make=make, config_files=config_files,
+                found=found.with_placebo(known), band=band, make=make, config_files=config_files,
             )  # fmt: skip
             finished = runs.load_run(folder.finish())
             _finish_trial(trial, judged, book, markets[0])
@@ -156,6 +160,7 @@ def _write(
         make.place_models(folder, prepared)
         seeds.place_models(folder, band, fold_names(prepared))
         seeds.write(place, band)
+        standing.write_placebo(place, found.outside.placebo)
     describe = functools.partial(
         runs.manifest,
         digest=digest,

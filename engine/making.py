@@ -184,7 +184,7 @@ class Shared(Making):
             reporter.say(f"{run.path} is not as it was written: its models are fitted again")
             return None
         try:
-            return Fits(tuple(_revived(run, one) for one in prepared), run.path)
+            return Fits(fits_of(run, prepared), run.path)
         except (PerpwalkError, OSError, ValueError, KeyError) as error:
             reporter.say(f"the models of {run.path} cannot be taken up ({error}): fitted again")
             return None
@@ -193,6 +193,11 @@ class Shared(Making):
 def fold_names(prepared: Sequence[Prepared]) -> list[str]:
     """Return where each fold is kept under ``models/`` and ``work/``."""
     return [runs.fold_name(fold.number, one.name) for one in prepared for fold in one.folds]
+
+
+def fits_of(run: Run, prepared: Sequence[Prepared]) -> tuple[Walked, ...]:
+    """Return the fits and forecasts that a finished run keeps."""
+    return tuple(_revived(run, one) for one in prepared)
 
 
 def _revived(run: Run, prepared: Prepared) -> Walked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from perpwalk import reports, runs, seal, trials
 from perpwalk import returns as growth
 from perpwalk.audit.judge import judge_again
 from perpwalk.audit.outside import Outside
+from perpwalk.audit.placebo import PlaceboRecord
 from perpwalk.config import Config
 from perpwalk.deflation import survey
 from perpwalk.errors import UsageError
@@ -28,6 +29,7 @@ from perpwalk.runs import Run
 from perpwalk.uncertainty.sharpe import sharpe_stats
 
 LEAST_REASON = 3  # letters
+PLACEBO_FILE = "placebo.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,10 @@ class Standing:
 
     outside: Outside
     anchors: Mapping[str, Any]
+
+    def with_placebo(self, record: PlaceboRecord | None) -> Standing:
+        """Return it with the placebo battery of a run of the same question."""
+        return replace(self, outside=replace(self.outside, placebo=record))
 
 
 def look_outside(
@@ -114,17 +120,41 @@ def renew(results: Path, run: Run, config: Config, hashes: Mapping[str, str]) ->
     )  # fmt: skip
     if said == declared and same_search:
         return None
-    document = judge_again(run.audit, now)
-    accepted = run.audit["verdict"].get("accepted")
-    if accepted is not None and document["verdict"]["overall"] == "suspect":  # type: ignore[index]
-        document["verdict"]["accepted"] = accepted  # type: ignore[index]
+    document = _judged_again(run, replace(now, placebo=before.placebo))
     return _rewritten(run, document, {**run.manifest, **found.anchors})
 
 
-def _rewritten(run: Run, document: Mapping[str, Any], manifest: Mapping[str, Any]) -> Run:
-    """Write ``audit.json`` and the pages of a finished run again and renew their seal."""
+def with_placebo(run: Run, record: PlaceboRecord) -> Run:
+    """Write a placebo battery into a finished run's folder and judge the run over it."""
+    document = _judged_again(run, replace(Outside.of(run.audit), placebo=record))
+    write_placebo(run.path, record)
+    return _rewritten(run, document, run.manifest, PLACEBO_FILE)
+
+
+def write_placebo(folder: Path, record: PlaceboRecord | None) -> None:
+    """Write ``placebo.csv`` where there was a battery."""
+    if record is not None:
+        runs.write_csv(folder / PLACEBO_FILE, record.table)
+
+
+def _judged_again(run: Run, now: Outside) -> dict[str, Any]:
+    """Return a run's audit over what is known now; an acceptance stays with a suspicion."""
+    document: dict[str, Any] = judge_again(run.audit, now)
+    accepted = run.audit["verdict"].get("accepted")
+    if accepted is not None and document["verdict"]["overall"] == "suspect":
+        document["verdict"]["accepted"] = accepted
+    return document
+
+
+def _rewritten(
+    run: Run, document: Mapping[str, Any], manifest: Mapping[str, Any], *others: str
+) -> Run:
+    """Write ``audit.json`` and the pages of a finished run again and renew their seal.
+
+    ``others`` are files that were written with it.
+    """
     runs.write_json(run.path / "audit.json", runs.plain(document))
-    unsealed = seal.resealed(manifest, run.path, ["audit.json"])
+    unsealed = seal.resealed(manifest, run.path, ["audit.json", *others])
     runs.write_json(run.path / seal.MANIFEST, unsealed)
     fresh = runs.load_run(run.path)
     if (run.path / "tearsheet.html").is_file():

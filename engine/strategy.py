@@ -188,6 +188,8 @@ class SignalStrategy(bt.Strategy):
         1.0 every contract takes ``exposure`` of the whole equity.
     """
 
+    asks_signal = True  # False: the same account whatever the model says (`perpwalk placebo`)
+
     # Backtrader merges the tuples of a class and its bases.
     params: tuple[tuple[str, Any], ...] = (
         ("exposure", DEFAULT_EXPOSURE),

@@ -17,6 +17,8 @@ class BuyAndHold(SignalStrategy):
     The quantity is never changed, whatever the exposure drifts to.
     """
 
+    asks_signal = False
+
     def target(self, signal: Signal | None, market: MarketView) -> float | None:  # noqa: ARG002
         """Return full exposure once."""
         return float(self.p.exposure) if market.position == 0 else None
@@ -42,6 +44,7 @@ class Majority(SignalStrategy):
         How many bars a vote holds.
     """
 
+    asks_signal = False
     params = (("window", 17_520), ("refresh", 2_160))
 
     def __init__(self) -> None:

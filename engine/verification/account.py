@@ -100,6 +100,19 @@ def _seeds_again(facts: Facts) -> str:
     return f"{len(told)} other seeds forecast and replayed again: seeds.csv is equal"
 
 
+def _placebo_as_told(facts: Facts) -> str:
+    """Hold placebo.csv against what audit.json took down of it."""
+    record = Outside.of(facts.run.audit).placebo
+    there = (facts.path / standing.PLACEBO_FILE).is_file()
+    if record is None:
+        if there:
+            raise FailedError(f"{standing.PLACEBO_FILE} is there, audit.json speaks of no placebo")
+        return "no placebo battery"
+    standing.write_placebo(facts.again, record)
+    same_files(facts, [standing.PLACEBO_FILE])
+    return f"{len(record.rows)} rows as the verdict took them down"
+
+
 def _metrics_again(facts: Facts) -> str:
     outside = Outside.of(facts.run.audit)
     measured = stages.measure(facts.config, facts.walked, facts.ledger, outside, facts.band)
@@ -205,6 +218,7 @@ STEPS: tuple[Step, ...] = (
     ("account", "equity equals its parts", _identity),
     ("account", "replayed again", _replay_again),
     ("account", "other seeds made again", _seeds_again),
+    ("account", "placebos as taken down", _placebo_as_told),
     ("account", "metrics made again", _metrics_again),
     ("account", "judged again", _audit_again),
     ("account", "taken down as it was", _taken_down),

@@ -13,7 +13,7 @@ from perpwalk.audit.account import audit_account
 from perpwalk.audit.document import REASON, audit_document, evidence_from
 from perpwalk.audit.evidence import Evidence, gather_evidence
 from perpwalk.audit.labels import audit_labels
-from perpwalk.audit.outside import Outside, finding_of, of_search
+from perpwalk.audit.outside import Outside, finding_of, from_outside
 from perpwalk.audit.predictions import PredictionContext, audit_pooled, audit_predictions
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.audit.verdict import Verdict, verdict
@@ -137,7 +137,7 @@ def judge(
         *metrics.reasons,
         *evidence.findings,
         *(() if band is None else band.findings(evidence.auc)),
-        *outside.leak_findings,
+        *outside.findings,
     )
     judged = verdict(findings, evidence, outside=outside)
     return Judgement(judged, findings, evidence, outside, band)
@@ -188,8 +188,8 @@ def judge_again(audit: Mapping[str, Any], outside: Outside) -> dict[str, object]
     Findings and evidence of the run itself stay as they are; what came from ``Outside`` before is
     replaced. The acceptance of a suspicion is not carried over: it spoke of another verdict.
     """
-    kept = [e for e in audit["findings"] if e["code"] != REASON and not of_search(e)]
-    findings = (*(finding_of(entry) for entry in kept), *outside.leak_findings)
+    kept = [e for e in audit["findings"] if e["code"] != REASON and not from_outside(e)]
+    findings = (*(finding_of(entry) for entry in kept), *outside.findings)
     evidence = evidence_from(audit["evidence"])
     told = audit_document(verdict(findings, evidence, outside=outside), findings, evidence, outside)
     return told | {key: audit[key] for key in ("seeds",) if key in audit}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from perpwalk.audit.placebo import PlaceboRecord, of_placebo
 from perpwalk.deflation import TrialsSoFar
 from perpwalk.domain import Finding, Level
 
@@ -32,19 +33,28 @@ class Outside:
         Its errors and warnings.
     leak_note
         Why an audit that is kept was not used; None where one was, or none is there.
+    placebo
+        What a placebo battery of the run came to; None where there was none.
     """
 
     trials: TrialsSoFar | None = None
     leak_audit: LeakAudit = "none"
     leak_findings: tuple[Finding, ...] = ()
     leak_note: str | None = None
+    placebo: PlaceboRecord | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What came of the search for leaks and of the placebos."""
+        return (*self.leak_findings, *(() if self.placebo is None else self.placebo.findings))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the sections ``trials`` and ``leak_audit`` of ``audit.json``."""
-        return {
+        """Return the sections ``trials``, ``leak_audit`` and ``placebo`` of ``audit.json``."""
+        told: dict[str, Any] = {
             "trials": None if self.trials is None else self.trials.as_dict(),
             "leak_audit": {"tier": self.leak_audit, "note": self.leak_note},
         }
+        return told if self.placebo is None else told | {"placebo": list(self.placebo.rows)}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Outside:
@@ -57,7 +67,20 @@ class Outside:
             leak_audit=search["tier"],
             leak_findings=tuple(finding_of(entry) for entry in entries),
             leak_note=search["note"],
+            placebo=_placebo_of(document),
         )
+
+
+def _placebo_of(document: Mapping[str, Any]) -> PlaceboRecord | None:
+    if "placebo" not in document:
+        return None
+    entries = [finding_of(e) for e in document["findings"] if of_placebo(e)]
+    return PlaceboRecord(tuple(document["placebo"]), tuple(entries))
+
+
+def from_outside(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of ``findings`` comes from outside the run itself."""
+    return of_search(entry) or of_placebo(entry)
 
 
 def of_search(entry: Mapping[str, Any]) -> bool:

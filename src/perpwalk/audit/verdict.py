@@ -79,9 +79,9 @@ def verdict(
     if alarms:
         told = tuple(_told(f) for f in alarms)
         return Verdict(Word.SUSPECT, Word.SUSPECT, Word.SUSPECT, told)
-    doubts = (*_doubts_of_skill(evidence, outside), *_of_seeds(findings, "model"))
+    doubts = (*_doubts_of_skill(evidence, outside), *_of_repeats(findings, _FORECASTS))
     money = (
-        *_doubts_of_money(evidence, outside, spa_p, variants), *_of_seeds(findings, "account"),
+        *_doubts_of_money(evidence, outside, spa_p, variants), *_of_repeats(findings, _ACCOUNT),
     )  # fmt: skip
     predictive = Word.INCONCLUSIVE if doubts else Word.SUPPORTED
     economic = Word.INCONCLUSIVE if doubts or money else Word.SUPPORTED
@@ -140,10 +140,15 @@ def _doubts_of_skill(evidence: Evidence, outside: Outside) -> Iterator[str]:
         yield f"the pipeline has {done} searched for leaks{note} ({LIFT})"
 
 
-def _of_seeds(findings: Sequence[Finding], where: str) -> Iterator[str]:
-    """Yield that seeds disagree on whether it forecasts, or on whether it pays."""
+_REPEATS = ("U013", "U014")
+_FORECASTS, _ACCOUNT = ("model", "placebo: forecasts"), ("account", "placebo: account")
+
+
+def _of_repeats(findings: Sequence[Finding], places: Sequence[str]) -> Iterator[str]:
+    """Yield that seeds disagree (U014), or that a random model does as well (U013)."""
     for finding in findings:
-        if finding.code == "U014" and finding.where == where:
+        warned = finding.level is Level.WARN and finding.code in _REPEATS
+        if warned and finding.where in places:
             yield f"{finding.message} ({finding.observed})"
 
 
