@@ -224,7 +224,7 @@ def _revived(run: Run, prepared: Prepared) -> Walked:
 def market_key(config: Config) -> str:
     """Return what names the markets: their sections, and the seed where that draws one."""
     sections = [one.market for one in config.each_market()]
-    drawn = any(one.ohlcv is None and one.simulate.seed is None for one in sections)
+    drawn = any(one.is_simulated and one.simulate.seed is None for one in sections)
     return _hash([one.model_dump(mode="json") for one in sections], config.seed if drawn else None)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from engine.commands.data_convert import convert, formats
+from engine.commands.data_fetch import fetch
+from engine.commands.data_list import list_store
 
 data = typer.Typer(
     name="data",
@@ -14,3 +16,5 @@ data = typer.Typer(
 )
 data.command()(convert)
 data.command()(formats)
+data.command()(fetch)
+data.command(name="list")(list_store)

@@ -72,6 +72,9 @@ def _files_unchanged(facts: Facts) -> str:
         if source["kind"].rpartition("/")[2] == "simulated":
             told.append("simulated market (made again below)")
             continue
+        if source["file_format"] == "store":
+            told.append(f"{source['kind']} of the store (read again below)")
+            continue
         path = Path(source["path"])
         if not path.is_file():
             wrong.append(f"{path} ({source['kind']}) is missing")

@@ -101,7 +101,11 @@ class Simulate(Section):
 
 
 class MarketSection(Section):
-    """Which bars and settlements to replay. Without ``ohlcv`` the market is simulated.
+    """Which bars and settlements to replay.
+
+    Files where they are named, else what ``perpwalk data fetch`` has put into the store for
+    ``exchange``; with neither the market is simulated. ``store`` is the store's folder, by default
+    ``$PERPWALK_STORE`` or ``data/store``.
 
     ``format`` names the tool that wrote the files where content does not tell it (``perpwalk data
     formats`` lists them). ``resample_from`` is the length of the files' own, finer bars; a bar of
@@ -110,6 +114,8 @@ class MarketSection(Section):
 
     symbol: Name = "SIMUSDT"
     interval: Duration = "1h"
+    exchange: Name | None = None
+    store: str | None = None
     ohlcv: str | None = None
     funding: str | None = None
     mark: str | None = None
@@ -121,6 +127,11 @@ class MarketSection(Section):
     gaps: Literal["error", "fill", "drop"] = "error"
     missing_funding: Literal["error", "zero", "drop_features"] = "error"
     simulate: Simulate = Simulate()
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the market is drawn, not read."""
+        return self.ohlcv is None and self.exchange is None
 
 
 class Selection(Section):
@@ -404,12 +415,12 @@ class Config(Section):
                 f"markets: {apart[0].symbol} has bars of {apart[0].interval}, the account decides "
                 f"every {self.market.interval} (market.interval); give all of them one interval"
             )
-        kinds = {section.ohlcv is None for section in self.markets}
+        kinds = {section.is_simulated for section in self.markets}
         if len(kinds) > 1:
-            simulated = next(s.symbol for s in self.markets if s.ohlcv is None)
+            simulated = next(s.symbol for s in self.markets if s.is_simulated)
             raise ValueError(
-                f"markets: {simulated} names no ohlcv file and would be simulated beside real "
-                "ones; give its file"
+                f"markets: {simulated} names no ohlcv file and no exchange and would be "
+                "simulated beside real ones; give one of them"
             )
         return self
 
@@ -421,7 +432,7 @@ class Config(Section):
     @property
     def is_simulated(self) -> bool:
         """Whether the markets are drawn, not read."""
-        return (self.markets or (self.market,))[0].ohlcv is None
+        return (self.markets or (self.market,))[0].is_simulated
 
     def each_market(self) -> tuple[Config, ...]:
         """Return one configuration per contract: the same, of that contract alone.
@@ -465,6 +476,7 @@ class Config(Section):
         for section, of in _sections_with_sources(question):
             for kind in DATA_FILES:
                 section[kind] = data_hashes.get(of(kind))
+            del section["exchange"], section["store"]  # where from; the hashes say what
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
         question["strategy"]["name"] = _named_by_content(self.strategy.name)
         question["label"]["kind"] = _named_by_content(self.label.kind)
@@ -508,7 +520,7 @@ def _sections_with_sources(
 
 def _drawn_apart(section: MarketSection, seed: int) -> MarketSection:
     """Return a simulated contract with a seed that no other symbol of the account has."""
-    if section.ohlcv is not None or section.simulate.seed is not None:
+    if not section.is_simulated or section.simulate.seed is not None:
         return section
     drawn = hashlib.sha256(f"{seed} {section.symbol}".encode()).digest()
     own = int.from_bytes(drawn[:4], "big") >> 1
@@ -638,6 +650,14 @@ def _absolute(text: str, base: Path, key: str) -> str:
     return str(beside if beside.exists() else path.resolve())
 
 
+STORE_VARIABLE = "PERPWALK_STORE"
+
+
+def default_store() -> str:
+    """Return where fetched data are kept unless told otherwise."""
+    return os.environ.get(STORE_VARIABLE) or "data/store"
+
+
 def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Config:
     def absolute(text: str, key: str) -> str:
         return _absolute(text, folder_of(key), key)
@@ -648,6 +668,8 @@ def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Co
             for kind in DATA_FILES
             if (text := getattr(section, kind)) is not None
         }
+        if section.exchange is not None:
+            found["store"] = absolute(section.store or default_store(), f"{key}.store")
         return section.model_copy(update=found)
 
     modules = tuple(absolute(text, "features.modules") for text in config.features.modules)

@@ -80,7 +80,7 @@ def read_bars(
 
 
 def read_mark(
-    path: Path | str,
+    path: Path | str | Table,
     *,
     symbol: str,
     interval: pd.Timedelta | None,
@@ -95,14 +95,14 @@ def read_mark(
 
 def _read(
     kind: Literal["ohlcv", "mark"],
-    path: Path | str,
+    path: Path | str | Table,
     symbol: str,
     interval: pd.Timedelta | None,
     gaps: GapPolicy,
     cut: tuple[pd.Timestamp | str | None, pd.Timestamp | str | None],
     layout: str,
 ) -> Read:
-    table = open_table(path)
+    table = path if isinstance(path, Table) else open_table(path)
     where = f"{kind} {table.path.name}"
     found = load_bars(table, kind, symbol=symbol, wanted=layout)
     check_symbol(table, symbol)
@@ -119,7 +119,7 @@ def _read(
     findings = (
         *found.findings(where),
         *stamp_findings(where, stamps, order),
-        *_short(where, rows.ns, cut, to_ns(interval)),
+        *short_findings(where, rows.ns, cut, to_ns(interval)),
         *price_findings(where, rows.ns, rows.prices, interval, with_volume=kind == "ohlcv"),
         *gap_findings,
     )
@@ -190,7 +190,7 @@ def stamp_ns(stamp: pd.Timestamp | str) -> int:
     return int(to_ns(aware))
 
 
-def _short(
+def short_findings(
     where: str,
     ns: IntArray,
     cut: tuple[pd.Timestamp | str | None, pd.Timestamp | str | None],

@@ -45,7 +45,7 @@ _SHOWN_CHANGES = 8
 
 
 def read_funding(
-    path: Path | str, *, symbol: str, layout: str = AUTO
+    path: Path | str | Table, *, symbol: str, layout: str = AUTO
 ) -> tuple[FundingFrame, tuple[Finding, ...], DataSource]:
     """Read settled funding rates from CSV, JSON, Parquet or Feather.
 
@@ -60,7 +60,7 @@ def read_funding(
         stamps that repeat or are shuffled, a rate above 3 %, rates on the scale of percent or
         basis points, a symbol column that contradicts ``symbol``.
     """
-    table = open_table(path)
+    table = path if isinstance(path, Table) else open_table(path)
     where = f"funding {table.path.name}"
     writer = identify(table, "funding", layout)
     columns = funding_columns(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from perpwalk.data.coverage import apply_missing_funding
 from perpwalk.data.funding import read_funding
 from perpwalk.data.layouts import AUTO, named
 from perpwalk.data.resample import close_gaps, resample
+from perpwalk.data.store.market import stored_bars, stored_funding, stored_mark
+from perpwalk.data.tables import Table
 from perpwalk.data.validate import utc
 from perpwalk.domain import (
     BarFrame,
@@ -32,7 +35,7 @@ FAR = 0.2  # mark, funding's mark and trades of one contract part by a few perce
 
 
 def load_market(section: MarketSection, *, seed: int) -> Market:
-    """Read, check and align the files of ``market:``, or simulate where no ``ohlcv`` is named.
+    """Read, check and align the data of ``market:``, or simulate where none are named.
 
     ``seed`` drives the simulation unless ``market.simulate.seed`` is set.
 
@@ -44,10 +47,10 @@ def load_market(section: MarketSection, *, seed: int) -> Market:
         A file is wrong, the files do not belong together, or too little funding is on file.
     """
     interval = fixed_length(section.interval, key="market.interval")
-    if section.ohlcv is None:
+    if section.is_simulated:
         market = _simulated(section, interval, seed)
     else:
-        market = _from_files(section, section.ohlcv, interval)
+        market = _read(section, interval)
     judged = apply_missing_funding(market, section.missing_funding)
     return replace(judged, funding=within(judged.funding, judged.bars))
 
@@ -92,47 +95,47 @@ def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Mar
     )
 
 
-def _from_files(section: MarketSection, ohlcv: str, interval: pd.Timedelta) -> Market:
+def _read(section: MarketSection, interval: pd.Timedelta) -> Market:
+    """Read what is named; what is not named comes from the store where an exchange is."""
     _check_format(section.format)
-    if section.resample_from is None:
-        bars, findings, source = read_bars(
-            ohlcv,
-            symbol=section.symbol,
-            interval=interval,
-            gaps=section.gaps,
-            since=section.since,
-            until=section.until,
-            layout=section.format,
-        )
-    else:
-        bars, findings, source = _resampled(section, ohlcv, interval)
+    bars, findings, source = _bars(section, interval)
     market = Market(
         bars=bars,
         funding=FundingFrame.empty(section.symbol),
         findings=findings,
         sources=(source,),
     )
-    if section.mark is not None:
-        market = _with_mark(market, section.mark, section)
-    if section.funding is None:
-        return market
-    return _with_funding(market, section.funding, section.format)
+    mark: str | Table | None = section.mark
+    funding: str | Table | None = section.funding
+    if section.exchange is not None:
+        mark = stored_mark(section, interval, bars) if mark is None else mark
+        funding = stored_funding(section, interval, bars) if funding is None else funding
+    if mark is not None:
+        market = _with_mark(market, mark, section)
+    return market if funding is None else _with_funding(market, funding, section.format)
 
 
-def _resampled(section: MarketSection, ohlcv: str, interval: pd.Timedelta) -> Read:
-    """Read finer bars and put them together; gaps are judged on the coarse ones."""
-    finer = fixed_length(str(section.resample_from), key="market.resample_from")
-    bars, findings, source = read_bars(
-        ohlcv,
+def _bars(section: MarketSection, interval: pd.Timedelta) -> Read:
+    """Read bars, put together from finer ones where that is asked; gaps are judged at the end."""
+    finer = interval
+    if section.resample_from is not None:
+        finer = fixed_length(section.resample_from, key="market.resample_from")
+    read = (
+        functools.partial(stored_bars, section)
+        if section.ohlcv is None
+        else functools.partial(read_bars, section.ohlcv, layout=section.format)
+    )
+    bars, findings, source = read(
         symbol=section.symbol,
         interval=finer,
-        gaps="drop",
+        gaps=section.gaps if section.resample_from is None else "drop",
         since=section.since,
         until=section.until,
-        layout=section.format,
     )
-    coarse, more = resample(bars, interval, section.partial_bars, path=ohlcv)
-    whole, gap_findings = close_gaps(coarse, section.gaps, path=ohlcv)
+    if section.resample_from is None:
+        return bars, findings, source
+    coarse, more = resample(bars, interval, section.partial_bars, path=source.path)
+    whole, gap_findings = close_gaps(coarse, section.gaps, path=source.path)
     return whole, (*findings, *more, *gap_findings), source
 
 
@@ -147,16 +150,17 @@ def _joined(market: Market, findings: tuple[Finding, ...], source: DataSource) -
 # ── mark ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_mark(market: Market, path: str, section: MarketSection) -> Market:
+def _with_mark(market: Market, file: str | Table, section: MarketSection) -> Market:
     """Read mark candles onto the bars' grid; trade bars stand in where one is missing."""
     bars = market.bars
     mark, findings, source = read_mark(
-        path,
+        file,
         symbol=bars.symbol,
         interval=None if section.resample_from is not None else bars.interval,
         gaps="drop",
         layout=section.format,
     )
+    path = source.path
     if mark.interval != bars.interval:
         mark, more = resample(mark, bars.interval, "drop", path=path)
         findings = (*findings, *more)
@@ -214,9 +218,10 @@ def _stand_ins(path: str, bars: BarFrame, found: np.ndarray) -> list[Finding]:
 # ── funding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_funding(market: Market, path: str, layout: str) -> Market:
+def _with_funding(market: Market, file: str | Table, layout: str) -> Market:
     bars = market.bars
-    funding, findings, source = read_funding(path, symbol=bars.symbol, layout=layout)
+    funding, findings, source = read_funding(file, symbol=bars.symbol, layout=layout)
+    path = source.path
     if not len(within(funding, bars)):
         raise DataError(
             f"no settlement falls into the bars' period: funding runs from {source.first} to "

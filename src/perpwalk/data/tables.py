@@ -432,6 +432,12 @@ def _arrow_table(content: Content, columns: Any, *, has_header: bool) -> Table:
     )
 
 
+def table_of(path: Path, file_format: str, sha256: str, columns: Any) -> Table:
+    """Return an Arrow table that is in memory already as if it had been opened."""
+    content = Content(path=path, file_format=file_format, sha256=sha256, data=b"", member="")
+    return _arrow_table(content, columns, has_header=True)
+
+
 def _open_npy(content: Content) -> Table:
     """Open a plain array of numbers, as jesse's research module hands candles out."""
     try:

@@ -1,0 +1,116 @@
+"""All columns of a series in one flat file: what a run reads, in a twentieth of the time of CSV.
+
+The partitions are the data; this file is a copy made from them, each of whose hashes was checked
+then. Its header vouches for it: the hashes of the partitions it was made of, their sizes and times
+of change, and a checksum of its own bytes. Where anything does not agree it is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perpwalk.data.store.catalog import Catalog
+from perpwalk.data.store.packed import read_partition
+from perpwalk.data.store.series import Rows, joined
+from perpwalk.domain import FloatArray, IntArray
+from perpwalk.errors import EnvironmentFailedError
+from perpwalk.runs import write_bytes
+
+FLAT = "_columns.bin"
+_MAGIC = b"PWCOLS1\n"
+_MS = 10**6
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Every row of a series. ``time`` is nanoseconds, shape (n,); ``values`` (columns, n)."""
+
+    time: IntArray
+    values: FloatArray
+
+
+def read_columns(folder: Path, catalog: Catalog) -> Columns:
+    """Return all rows of a series, from the flat copy where it may be trusted.
+
+    Raises
+    ------
+    DataError
+        A partition is missing or is not the file that was stored.
+    """
+    found = _trusted(folder, catalog)
+    if found is None:
+        found = _made(folder, catalog)
+        with suppress(EnvironmentFailedError):  # a store may be read-only: then it is read slowly
+            _write(folder, catalog, found)
+    return found
+
+
+def refresh(folder: Path, catalog: Catalog) -> None:
+    """Make the flat copy again where it is not that of ``catalog``."""
+    if _trusted(folder, catalog) is None:
+        _write(folder, catalog, _made(folder, catalog))
+
+
+def _made(folder: Path, catalog: Catalog) -> Columns:
+    parts = [read_partition(folder, catalog.key, one) for one in catalog.partitions]
+    rows: Rows = joined(catalog.key, parts)
+    return Columns(rows.time * _MS, rows.values)
+
+
+def _write(folder: Path, catalog: Catalog, columns: Columns) -> None:
+    body = columns.time.tobytes() + columns.values.tobytes()
+    header = json.dumps(
+        {
+            "rows": len(columns.time),
+            "columns": list(catalog.key.columns),
+            "crc32": zlib.crc32(body),
+            "of": _vouched(folder, catalog),
+        }
+    ).encode()
+    header += b" " * (-(len(header) + len(_MAGIC) + 8) % 64)  # columns begin aligned
+    size = len(header).to_bytes(8, "little")
+    write_bytes(folder / FLAT, _MAGIC + size + header + body)
+
+
+def _vouched(folder: Path, catalog: Catalog) -> list[list[Any]]:
+    """Return hash, size and time of change of each partition."""
+    found = []
+    for one in catalog.partitions:
+        stat = (folder / one.file).stat()
+        found.append([one.sha256, stat.st_size, stat.st_mtime_ns])
+    return found
+
+
+def _trusted(folder: Path, catalog: Catalog) -> Columns | None:
+    """Return the flat copy if its header vouches for it, else None."""
+    try:
+        content = np.fromfile(folder / FLAT, dtype=np.uint8)
+        of = _vouched(folder, catalog)
+    except OSError:
+        return None
+    start = len(_MAGIC) + 8
+    if content[: len(_MAGIC)].tobytes() != _MAGIC:
+        return None
+    body = start + int.from_bytes(content[len(_MAGIC) : start].tobytes(), "little")
+    try:
+        header: Mapping[str, Any] = json.loads(content[start:body].tobytes())
+    except ValueError:
+        return None
+    names, rows = catalog.key.columns, header["rows"]
+    whole = len(content) - body == 8 * rows * len(names)
+    if header["of"] != of or header["columns"] != list(names) or not whole:
+        return None
+    if zlib.crc32(content[body:].data) != header["crc32"]:
+        return None
+    content.flags.writeable = False
+    time = content[body : body + 8 * rows].view(np.int64)
+    values = content[body + 8 * rows :].view(np.float64).reshape(len(names) - 1, rows)
+    return Columns(time, values)

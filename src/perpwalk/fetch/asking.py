@@ -1,0 +1,101 @@
+"""From words to what is asked: command-line arguments or a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from perpwalk.config import MarketSection, load
+from perpwalk.data.store import KINDS, SeriesKey, SeriesKind, find_store, read_catalog
+from perpwalk.data.store.series import interval_ms, interval_text
+from perpwalk.domain import to_ns
+from perpwalk.errors import ConfigError, UsageError
+from perpwalk.fetch.job import Asked, Source
+
+
+def kinds_of(text: str) -> tuple[SeriesKind, ...]:
+    """Return the kinds named in ``"ohlcv,funding"``, in the store's order.
+
+    >>> kinds_of("funding, ohlcv")
+    ('ohlcv', 'funding')
+    """
+    named = {word.strip() for word in text.split(",") if word.strip()}
+    wrong = sorted(named - set(KINDS))
+    if wrong or not named:
+        raise UsageError(f"--kinds {text}: name some of {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in named)
+
+
+def ask_for(
+    exchange: str,
+    symbol: str,
+    interval: str,
+    since: str | None,
+    until: str | None,
+    *,
+    kinds: tuple[SeriesKind, ...],
+    source: Source,
+    root: Path,
+) -> Asked:
+    """Return what is asked; without ``since`` from where the store's series begin."""
+    length = interval_text(interval_ms(interval))
+    start = _known_since(root, exchange, symbol, length, kinds) if since is None else _ms(since)
+    if start is None:
+        raise UsageError(
+            f"--since is needed: the store {root} has nothing of {exchange} {symbol} yet"
+        )
+    return Asked(
+        exchange=exchange.lower(),
+        symbol=symbol,
+        interval=length,
+        since=start,
+        until=None if until is None else _ms(until),
+        kinds=kinds,
+        source=source,
+    )
+
+
+def of_config(
+    path: str, *, kinds: tuple[SeriesKind, ...], source: Source
+) -> list[tuple[Asked, Path]]:
+    """Return what a configuration's markets need of the store, and which store that is."""
+    config = load(path)
+    sections: tuple[MarketSection, ...] = config.markets or (config.market,)
+    found = []
+    for section in sections:
+        if section.exchange is None:
+            continue
+        root = find_store(section.store)
+        found.append(
+            (
+                ask_for(
+                    section.exchange, section.symbol, section.interval, section.since,
+                    section.until, kinds=kinds, source=source, root=root,
+                ),
+                root,
+            )
+        )  # fmt: skip
+    if not found:
+        raise ConfigError("names no exchange, so there is nothing to fetch", key="market.exchange")
+    return found
+
+
+def _known_since(
+    root: Path, exchange: str, symbol: str, interval: str, kinds: tuple[SeriesKind, ...]
+) -> int | None:
+    starts = []
+    for kind in kinds:
+        key = SeriesKey.of(exchange, symbol, kind, interval)
+        covered = read_catalog(key.folder(root), key).covered
+        starts += [covered[0][0]] if covered else []
+    return min(starts, default=None)
+
+
+def _ms(text: str) -> int:
+    try:
+        stamp = pd.Timestamp(text)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no date; write it like 2020-01-01") from error
+    aware = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+    return int(to_ns(aware)) // 10**6
