@@ -30,10 +30,12 @@ from perpwalk.domain import (
     IntArray,
     LabelArray,
     LabelFrame,
+    bar_numbers,
+    to_ns,
 )
 from perpwalk.errors import UsageError
 from perpwalk.labels import purge_bars
-from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample
+from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample, forecasts_of
 from perpwalk.preprocess import Preprocessor
 from perpwalk.signals import FittedFold
 from perpwalk.thresholds import choose_threshold
@@ -86,7 +88,9 @@ class WalkForward:
         self._work = work
         self._on_epoch = on_epoch
         self._model = models.build_model(config.model)
-        interval = features.close_time[1] - features.close_time[0]
+        # The smallest step: the first one may lie over a gap.
+        interval = pd.Timedelta(np.diff(to_ns(features.close_time)).min(), "ns")
+        self._clock = bar_numbers(features.close_time, interval)
         self._purge = purge_bars(config.label, interval)
 
     def run(self, folds: Sequence[Fold]) -> Iterator[FoldResult]:
@@ -109,24 +113,27 @@ class WalkForward:
             past_features, past_labels, fold.train.rows, self._config.features, seed
         )
         past_values = preprocessor.transform(past_features.values)
-        validation = _sample(past_values, fold.validation.rows, past_labels)
+        validation = self._sample(past_values, fold.validation.rows, past_labels)
         model = self._model.fit(
-            _sample(past_values, fold.train.rows, past_labels),
+            self._sample(past_values, fold.train.rows, past_labels),
             validation,
             self._context(fold, seed),
         )
-        opinion = model.predict(past_values, validation.rows).p_up
+        opinion = forecasts_of(model, past_values, validation.rows, self._clock[:end]).p_up
         threshold = choose_threshold(opinion, validation.label, self._config.strategy.threshold)
         fitted = FittedFold(fold, preprocessor, model, threshold)
         # Only what is kept has files to compare; the leak audit compares in its own way.
         frozen = None if self._work is None else artifact_hash(model)
-        forecast = self._forecast(fitted)
+        made = self._forecast(fitted)
         if frozen is not None and artifact_hash(model) != frozen:
             raise UsageError(
                 f"S004 fold {fold.number}: the model '{self._config.model.kind}' changed itself "
                 "while it forecast the test span; predict must leave what was fitted as it is"
             )
-        return FoldResult(fitted, forecast, opinion, model.training)
+        return FoldResult(fitted, made, opinion, model.training)
+
+    def _sample(self, values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
+        return Sample(values, *_labelled(rows, labels), clock=self._clock[: len(values)])
 
     def _context(self, fold: Fold, seed: int) -> FitContext:
         callback, number = self._on_epoch, fold.number
@@ -140,9 +147,9 @@ class WalkForward:
 
     def _forecast(self, fitted: FittedFold) -> Forecast:
         rows = fitted.fold.test.rows
-        first = int(rows[0]) - fitted.model.timesteps + 1
-        values = fitted.preprocessor.transform(self._features.values[first : int(rows[-1]) + 1])
-        prediction = fitted.model.predict(values, rows - first)
+        used = slice(int(rows[0]) - fitted.model.timesteps + 1, int(rows[-1]) + 1)
+        values = fitted.preprocessor.transform(self._features.values[used])
+        prediction = forecasts_of(fitted.model, values, rows - used.start, self._clock[used])
         return Forecast(
             fold=fitted.fold.number,
             close_time=self._features.close_time[rows],
@@ -166,7 +173,8 @@ class WalkForward:
         end = int(fold.validation.rows[-1]) + 1
         preprocessor, fitted = Preprocessor.load(model), models.load_model(model)
         rows, label = _labelled(fold.validation.rows, self._labels)
-        opinion = fitted.predict(preprocessor.transform(self._features.values[:end]), rows).p_up
+        values = preprocessor.transform(self._features.values[:end])
+        opinion = forecasts_of(fitted, values, rows, self._clock[:end]).p_up
         threshold = choose_threshold(opinion, label, self._config.strategy.threshold)
         whole = FittedFold(fold, preprocessor, fitted, threshold)
         made = self._forecast(whole) if forecast is None else self._of_frame(fold, forecast)
@@ -228,10 +236,6 @@ def artifact_hash(model: FittedModel) -> str:
         model.save(Path(folder))
         files = sorted(p for p in Path(folder).rglob("*") if p.is_file())
         return hashlib.sha256(b"".join(seal.file_hash(p).encode() for p in files)).hexdigest()
-
-
-def _sample(values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
-    return Sample(values, *_labelled(rows, labels))
 
 
 def _keep(result: FoldResult, folder: Path) -> FoldResult:

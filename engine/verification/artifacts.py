@@ -22,12 +22,15 @@ from engine.verification.facts import (
 from engine.walkforward import FoldResult
 from perpwalk import models, runs
 from perpwalk.config import ModelSection
-from perpwalk.domain import UNDEFINED_LABEL, FloatArray, Fold, Forecast, IntArray
+from perpwalk.domain import UNDEFINED_LABEL, FloatArray, Fold, Forecast, IntArray, bar_numbers
+from perpwalk.models.base import forecasts_of
 from perpwalk.preprocess import Preprocessor
 from perpwalk.signals import FittedFold
 from perpwalk.thresholds import choose_threshold
 
-_SIZES = ("timesteps", "layers", "hidden", "dropout", "dense", "embedding")
+_SIZES = (
+    "sequence", "timesteps", "stretch", "layers", "hidden", "dropout", "dense", "embedding",
+)  # fmt: skip
 
 
 # ── architecture and model files ─────────────────────────────────────────────────────────────────
@@ -113,9 +116,9 @@ def _forecasts_again(facts: Facts) -> str:
 
 def _forecast(one: FittedFold, prepared: Prepared) -> Forecast:
     rows = one.fold.test.rows
-    first = int(rows[0]) - one.model.timesteps + 1
-    values = one.preprocessor.transform(prepared.features.values[first : int(rows[-1]) + 1])
-    made = one.model.predict(values, rows - first)
+    used = slice(int(rows[0]) - one.model.timesteps + 1, int(rows[-1]) + 1)
+    values = one.preprocessor.transform(prepared.features.values[used])
+    made = forecasts_of(one.model, values, rows - used.start, _clock(prepared)[used])
     return Forecast(
         fold=one.fold.number,
         close_time=prepared.features.close_time[rows],
@@ -144,7 +147,11 @@ def _validation(one: FittedFold, prepared: Prepared) -> FloatArray:
     rows = _labelled(one.fold, prepared)
     end = int(one.fold.validation.rows[-1]) + 1
     values = one.preprocessor.transform(prepared.features.values[:end])
-    return one.model.predict(values, rows).p_up
+    return forecasts_of(one.model, values, rows, _clock(prepared)[:end]).p_up
+
+
+def _clock(prepared: Prepared) -> IntArray:
+    return bar_numbers(prepared.features.close_time, prepared.market.bars.interval)
 
 
 def _labelled(fold: Fold, prepared: Prepared) -> IntArray:

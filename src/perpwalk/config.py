@@ -210,8 +210,13 @@ class LstmSection(Section):
     epochs; after more than ``lr_patience`` such epochs the learning rate is multiplied by
     ``lr_factor``. ``precision: mixed`` trains with matrix products in bfloat16, which is faster
     where the processor has instructions for it; forecasts are computed in float64 either way.
+
+    ``sequence: stream`` computes each bar about once instead of ``timesteps`` times: the network
+    runs over stretches of ``stretch`` decisions after a burn-in of ``timesteps`` - 1 bars. A step
+    of training then takes ``stretch_batch`` stretches, and ``batch_size`` has no effect.
     """
 
+    sequence: Literal["window", "stream"] = "window"
     timesteps: Annotated[int, Field(ge=1, le=2000)] = 20
     layers: Annotated[int, Field(ge=1, le=8)] = 2
     hidden: Annotated[int, Field(ge=1, le=4096)] = 128
@@ -220,6 +225,8 @@ class LstmSection(Section):
     embedding: Count = 32
     epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
+    stretch: Annotated[int, Field(ge=1, le=10_000)] = 128
+    stretch_batch: Annotated[int, Field(ge=1, le=4096)] = 32
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegative = 1e-2
     gradient_clip: Positive = 1.0

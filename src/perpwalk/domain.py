@@ -49,6 +49,16 @@ def to_ns(times: pd.DatetimeIndex | pd.Timestamp | pd.Timedelta) -> Any:
     return times.as_unit("ns").value
 
 
+def bar_numbers(close_time: pd.DatetimeIndex, interval: pd.Timedelta) -> IntArray:
+    """Return the number of each bar since 1970: the same, whatever history it is asked from.
+
+    >>> bar_numbers(pd.DatetimeIndex(["1970-01-02T01:00Z"]), pd.Timedelta("1h")).tolist()
+    [25]
+    """
+    numbers: IntArray = to_ns(close_time) // to_ns(interval)
+    return numbers
+
+
 def from_ns(nanoseconds: npt.ArrayLike) -> pd.DatetimeIndex:
     """Return UTC stamps (``datetime64[ns, UTC]``) from int64 nanoseconds since 1970."""
     return pd.DatetimeIndex(np.asarray(nanoseconds, dtype="int64").view("M8[ns]"), tz="UTC")

@@ -25,12 +25,13 @@ from perpwalk.domain import (
     FundingFrame,
     IntArray,
     Signal,
+    bar_numbers,
     from_ns,
     to_ns,
 )
 from perpwalk.errors import LookAheadError, UserError
 from perpwalk.features import FeatureSet
-from perpwalk.models.base import FittedModel
+from perpwalk.models.base import FittedModel, forecasts_of
 from perpwalk.preprocess import Preprocessor
 
 _SPARE_SETTLEMENTS = 8  # kept beyond the buffer's first bar: the rate in force when it began
@@ -149,6 +150,7 @@ class LiveSignals:
         self._opens: deque[int] = deque(maxlen=self._bars.maxlen)
         self._settlements: deque[tuple[int, float, float, bool]] = deque()
         self._rows: deque[FloatArray] = deque(maxlen=self._window)
+        self._numbers: deque[int] = deque(maxlen=self._window)
         self._as_of: int | None = None
         self._current: Signal | None = None
         self._begin(past_bars, past_funding)
@@ -180,6 +182,7 @@ class LiveSignals:
         self._forget_settlements()
         bars, funding = self._buffers()
         self._rows.append(np.array(self._features.compute(bars, funding).values[-1]))
+        self._numbers.append(int(bar_numbers(bars.close_time[-1:], self._interval)[0]))
         self._as_of = close_ns
         self._current = self._decide(close_ns)
 
@@ -194,6 +197,7 @@ class LiveSignals:
             return
         rows = self._features.compute(recent, self._funding()).values[-self._window :]
         self._rows.extend(np.array(row) for row in rows)
+        self._numbers.extend(bar_numbers(recent.close_time[-len(rows) :], self._interval).tolist())
         columns = (recent.open, recent.high, recent.low, recent.close, recent.volume)
         self._bars.extend(zip(*(column.tolist() for column in columns), strict=True))
         self._opens.extend(to_ns(recent.open_time).tolist())
@@ -244,7 +248,9 @@ class LiveSignals:
         if not np.isfinite(window).all():
             return None
         values = fitted.preprocessor.transform(window)
-        p_up = float(fitted.model.predict(values, np.array([steps - 1], dtype=np.int64)).p_up[0])
+        row = np.array([steps - 1], dtype=np.int64)
+        clock = np.array(list(self._numbers)[-steps:])
+        p_up = float(forecasts_of(fitted.model, values, row, clock).p_up[0])
         if math.isnan(p_up):
             return None
         return Signal(pd.Timestamp(close_ns, tz="UTC"), fitted.fold.number, p_up, fitted.threshold)

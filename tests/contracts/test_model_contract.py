@@ -12,7 +12,8 @@ import pytest
 
 from perpwalk.config import ModelSection
 from perpwalk.errors import UsageError, UserError
-from perpwalk.models import KINDS, FitContext, Sample, build_model, load_model
+from perpwalk.models import KINDS as BUILT_IN
+from perpwalk.models import FitContext, Sample, build_model, load_model
 
 TINY = {
     "lstm": {
@@ -20,12 +21,16 @@ TINY = {
         "hidden": 8,
         "dense": 6,
         "embedding": 4,
+        "stretch": 8,
+        "stretch_batch": 4,
         "epochs": 5,
         "batch_size": 32,
         "learning_rate": 0.01,
     },
     "xgb": {"rounds": 12, "early_stopping": 5},
 }
+STREAMS = ["lstm stream", "lstm_xgb stream"]  # model.lstm.sequence: stream
+KINDS = [*BUILT_IN, *STREAMS]
 LEARNERS = [kind for kind in KINDS if kind != "majority"]
 ARTIFACTS = {
     "lstm_xgb": {"config.json", "lstm.safetensors", "xgb.ubj"},
@@ -38,7 +43,9 @@ TEST_ROWS = np.arange(500, 600)
 
 
 def section(kind, **changes):
-    return ModelSection.model_validate({"kind": kind, **TINY, **changes})
+    name, _, sequence = kind.partition(" ")
+    lstm = {**TINY["lstm"], "sequence": sequence or "window"}
+    return ModelSection.model_validate({"kind": name, **TINY, "lstm": lstm, **changes})
 
 
 def market():
@@ -52,7 +59,7 @@ def market():
 
 def spans():
     values, label = market()
-    train, validation = np.arange(3, 400), np.arange(401, 500)
+    train, validation = np.arange(10, 400), np.arange(411, 500)
     return (
         Sample(values, train, label[train]),
         Sample(values, validation, label[validation]),
@@ -205,7 +212,7 @@ def test_a_window_ends_at_the_decisions_own_bar(models, kind):
 
     assert moved(0)
     assert not moved(model.timesteps)
-    if kind == "lstm":  # trees may split elsewhere; the network sees all of its window
+    if kind.split()[0] == "lstm":  # trees may split elsewhere; the network sees all of its window
         assert moved(model.timesteps - 1)
 
 
@@ -225,7 +232,7 @@ def test_a_reloaded_model_forecasts_the_same_bits(models, kind, tmp_path):
     np.testing.assert_array_equal(
         models[kind].predict(values, TEST_ROWS).p_up, loaded.predict(values, TEST_ROWS).p_up
     )
-    assert ARTIFACTS[kind] == {file.name for file in first.iterdir()}
+    assert ARTIFACTS[kind.split()[0]] == {file.name for file in first.iterdir()}
     assert {file.name: file.read_bytes() for file in first.iterdir()} == {
         file.name: file.read_bytes() for file in second.iterdir()
     }
@@ -240,7 +247,7 @@ def test_saved_models_hold_no_pickle_and_no_nan(models, kind, tmp_path):
 
     config = json.loads((tmp_path / "config.json").read_text(), parse_constant=pytest.fail)
 
-    assert (kind, 1) == (config["kind"], config["format"])
+    assert (kind.split()[0], 1) == (config["kind"], config["format"])
     for file in tmp_path.iterdir():
         assert file.read_bytes()[:2] not in (b"\x80\x04", b"\x80\x02", b"PK")
 
@@ -294,7 +301,7 @@ def test_a_window_that_is_not_finite_is_refused(models, kind):
     values, label = market()
     broken = values.copy()
     broken[[300, 560], 1] = np.nan
-    train = Sample(broken, np.arange(3, 400), label[3:400])
+    train = Sample(broken, np.arange(10, 400), label[10:400])
 
     with pytest.raises(UserError, match="not finite"):
         models[kind].predict(broken, TEST_ROWS)
@@ -310,7 +317,7 @@ def test_one_sided_labels_are_refused(kind):
     train, validation = spans()
     flat = Sample(train.values, train.rows, np.ones(len(train), np.int8))
 
-    with pytest.raises(UserError, match="397 up, 0 down"):
+    with pytest.raises(UserError, match="390 up, 0 down"):
         build_model(section(kind)).fit(flat, validation, FitContext())
 
 
@@ -335,7 +342,7 @@ def test_no_rows_give_no_forecasts(models, kind):
     assert ((0,), (0, 2)) == (forecast.p_up.shape, forecast.embedding.shape)
 
 
-@pytest.mark.parametrize("kind", ["lstm_xgb", "lstm", "xgb"])
+@pytest.mark.parametrize("kind", ["lstm_xgb", "lstm", "xgb", *STREAMS])
 def test_progress_is_reported_as_it_is_recorded(kind):
     """
     The listener hears of each epoch and round, in the order that ``training`` keeps.
@@ -347,5 +354,6 @@ def test_progress_is_reported_as_it_is_recorded(kind):
 
     assert len(heard) > 0
     assert tuple(heard) == model.training
-    stages = {"lstm_xgb": {"lstm", "xgb"}}.get(kind, {kind})
+    name = kind.split()[0]
+    stages = {"lstm_xgb": {"lstm", "xgb"}}.get(name, {name})
     assert stages == {report.stage for report in heard}

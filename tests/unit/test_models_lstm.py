@@ -11,7 +11,7 @@ from perpwalk.errors import ConfigError, UserError
 from perpwalk.models import FitContext, Sample
 from perpwalk.models import lstm as lstm_module
 from perpwalk.models.lstm import LstmModel
-from perpwalk.models.network import Network, choose_device, gather, threads_limited
+from perpwalk.models.network import Network, choose_device, threads_limited
 
 CPU = FitContext(seed=1, device="cpu", threads=1)
 
@@ -28,18 +28,6 @@ def noise(rows=300, seed=0):
     label = chance.integers(0, 2, rows).astype(np.int8)
     at = np.arange(2, rows)
     return Sample(values, at, label[at])
-
-
-def test_a_window_is_gathered_oldest_step_first_and_ends_at_its_row():
-    """
-    Row 4 with three steps is rows 2, 3, 4.
-    """
-    values = np.arange(12, dtype=np.float32).reshape(6, 2)
-
-    windows = gather(values, np.array([4, 2]), timesteps=3)
-
-    assert [[4, 5], [6, 7], [8, 9]] == windows[0].tolist()
-    assert [[0, 1], [2, 3], [4, 5]] == windows[1].tolist()
 
 
 def test_the_architecture_is_the_predecessors():

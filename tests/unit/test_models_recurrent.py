@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from perpwalk.config import LstmSection
+from perpwalk.models.accelerated import TorchPasses
 from perpwalk.models.base import FitContext, Sample
 from perpwalk.models.lstm import LstmModel
 from perpwalk.models.network import Network
-from perpwalk.models.passes import CpuPasses, TorchPasses
-from perpwalk.models.recurrent import Dropout, LayerWeights, Workspace, random_bits
+from perpwalk.models.passes import CpuPasses
+from perpwalk.models.recurrent import Dropout, LayerWeights, Workspace
+from perpwalk.models.sequences import Batch, sequence_of
 
 CPU = torch.device("cpu")
 
@@ -30,22 +32,28 @@ def network(settings: LstmSection, features: int = 5) -> Network:
     return Network(features, settings)
 
 
+def batch(settings: LstmSection, given: Sample, pieces: int) -> Batch:
+    """Return the first ``pieces`` windows or stretches of an epoch."""
+    return next(sequence_of(settings).epoch(given, pieces, np.random.default_rng(1)))
+
+
 def gradients(of: Network) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in of.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("sequence", ["window", "stream"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("hidden", [16, 37])
-def test_gradients_are_torchs(layers: int, hidden: int) -> None:
+def test_gradients_are_torchs(sequence: str, layers: int, hidden: int) -> None:
     """Every parameter's gradient and the loss agree with autograd through ``nn.LSTM``."""
-    settings = LstmSection(timesteps=7, layers=layers, hidden=hidden, dense=8, embedding=4,
-                           dropout=0.0)  # fmt: skip
-    one, other, given = network(settings), network(settings), sample(150)
-    chosen = np.random.default_rng(1).permutation(150)[:130]
+    settings = LstmSection(sequence=sequence, timesteps=7, stretch=5, layers=layers, hidden=hidden,
+                           dense=8, embedding=4, dropout=0.0)  # fmt: skip
+    one, other, given = network(settings), network(settings), sample(150, steps=12)
+    learned = batch(settings, given, 130 if sequence == "window" else 29)
 
-    wanted = TorchPasses(one, settings, CPU).learn(given, chosen)
+    wanted = float(TorchPasses(one, settings, CPU).learn(given.values, learned))
     with CpuPasses(other, settings, 2, seed=0) as passes:
-        found = passes.learn(given, chosen)
+        found = passes.learn(given.values, learned)
 
     assert found == pytest.approx(wanted, rel=1e-5)
     assert set(gradients(one)) == set(gradients(other))
@@ -56,10 +64,13 @@ def test_gradients_are_torchs(layers: int, hidden: int) -> None:
         )
 
 
-def test_forecasts_while_training_are_torchs() -> None:
+@pytest.mark.parametrize("sequence", ["window", "stream"])
+def test_forecasts_while_training_are_torchs(sequence: str) -> None:
     """Validation logits agree with the network's own forward pass, dropout off."""
-    settings = LstmSection(timesteps=7, hidden=16, dense=8, embedding=4)
-    net, given = network(settings), sample(1300)
+    settings = LstmSection(
+        sequence=sequence, timesteps=7, stretch=9, hidden=16, dense=8, embedding=4
+    )
+    net, given = network(settings), sample(1300, steps=16)
 
     with CpuPasses(net, settings, 2, seed=0) as passes:
         found = passes.logits(given)
@@ -70,7 +81,8 @@ def test_forecasts_while_training_are_torchs() -> None:
 def test_gradients_with_dropout_are_those_of_finite_differences() -> None:
     """With the same random numbers the loss falls along the gradient as it says."""
     settings = LstmSection(timesteps=7, hidden=16, dense=8, embedding=4, dropout=0.5)
-    given, chosen = sample(64), np.arange(64)
+    given = sample(64)
+    learned = batch(settings, given, 64)
 
     def loss(step: float, along: dict[str, torch.Tensor] | None = None) -> tuple[float, Network]:
         net = network(settings)
@@ -79,7 +91,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences() -> None:
                 for name, p in net.named_parameters():
                     p += step * along[name]
         with CpuPasses(net, settings, 1, seed=9) as passes:
-            return passes.learn(given, chosen) / 64, net
+            return passes.learn(given.values, learned) / 64, net
 
     along = gradients(loss(0.0)[1])
     squared = sum(float((g**2).sum()) for g in along.values())
@@ -89,10 +101,12 @@ def test_gradients_with_dropout_are_those_of_finite_differences() -> None:
     assert slope == pytest.approx(squared, rel=0.02)
 
 
-def test_a_fit_is_the_same_on_one_thread_and_on_several() -> None:
+@pytest.mark.parametrize("sequence", ["window", "stream"])
+def test_a_fit_is_the_same_on_one_thread_and_on_several(sequence: str) -> None:
     """Weights, losses and forecasts are bit-identical."""
-    settings = LstmSection(timesteps=7, hidden=16, dense=8, embedding=4, epochs=3, batch_size=200)
-    given, validation = sample(700), sample(300, seed=1)
+    settings = LstmSection(sequence=sequence, timesteps=7, stretch=10, hidden=16, dense=8,
+                           embedding=4, epochs=3, batch_size=200, stretch_batch=40)  # fmt: skip
+    given, validation = sample(700, steps=17), sample(300, steps=17, seed=1)
 
     fits = [
         LstmModel(settings).fit(given, validation, FitContext(seed=5, device="cpu", threads=n))
@@ -125,7 +139,8 @@ def test_a_value_that_is_not_finite_is_not_hidden() -> None:
         net.lstm.weight_hh_l0[3, 4] = float("nan")
 
     with CpuPasses(net, settings, 1, seed=0) as passes:
-        assert np.isnan(passes.learn(sample(64), np.arange(64)))
+        given = sample(64)
+        assert np.isnan(passes.learn(given.values, batch(settings, given, 64)))
 
 
 def test_activations_are_close_to_exact_ones() -> None:
@@ -146,7 +161,7 @@ def test_activations_are_close_to_exact_ones() -> None:
         found = Workspace(200, 9, 4, 8, 1, Dropout(0.0)).forward(windows, weights)
         states, _ = exact(windows.double())
 
-    np.testing.assert_allclose(states[-1].numpy(), found.numpy(), atol=2e-5)
+    np.testing.assert_allclose(states.numpy(), found.numpy(), atol=2e-5)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
@@ -162,9 +177,15 @@ def test_dropout_keeps_its_share_and_the_mean(share: float) -> None:
     assert 1 == Dropout(0.0).mask((3, 4), chance).numpy().min()
 
 
-def test_random_numbers_are_even() -> None:
-    """Sixteen bits each, all values equally likely."""
-    bits = random_bits(np.random.Generator(np.random.SFC64(2)), 1_000_000)
+def test_dropout_drops_the_same_places_for_the_same_key_only() -> None:
+    """The backward pass finds the places of the forward pass; another key knows nothing of them."""
+    values = np.ones(100_000, np.float32)
+    kept = [np.empty_like(values) for _ in range(3)]
+    for key, out in zip((7, 7, 8), kept, strict=True):
+        Dropout(0.2).apply(values, key, out)
 
-    assert bits.mean() == pytest.approx(32767.5, abs=5 * 18918 / 1000)
-    assert 65535 >= int(bits.max()) > 65500
+    np.testing.assert_array_equal(kept[0], kept[1])
+    together = float(((kept[0] > 0) & (kept[2] > 0)).mean())
+    assert together == pytest.approx(0.8 * 0.8, abs=0.01)
+    neighbours = float(((kept[0][1:] > 0) & (kept[0][:-1] > 0)).mean())
+    assert neighbours == pytest.approx(0.8 * 0.8, abs=0.01)

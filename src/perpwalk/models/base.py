@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -44,18 +44,22 @@ class Sample:
         int64, shape (m,), ascending: the decisions, as indices into ``values``.
     label
         int8, shape (m,): 1 up, 0 down.
+    clock
+        int64, shape (n,), ascending: the number of each bar since 1970, for a model to whom it
+        matters where in time a row stands. None numbers the rows of ``values`` from 0.
     """
 
     values: Float32Array
     rows: IntArray
     label: LabelArray
+    clock: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def part(self, chosen: slice | npt.NDArray[np.bool_]) -> Sample:
         """Return some of the decisions over the same table."""
-        return Sample(values=self.values, rows=self.rows[chosen], label=self.label[chosen])
+        return replace(self, rows=self.rows[chosen], label=self.label[chosen])
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class FittedModel(Protocol):
 
     @property
     def timesteps(self) -> int:
-        """How many bars a window holds."""
+        """How many bars a forecast may depend on, its own included."""
         ...
 
     @property
@@ -164,12 +168,27 @@ class FittedModel(Protocol):
         ...
 
 
+def forecasts_of(
+    model: FittedModel, values: Float32Array, rows: IntArray, clock: IntArray
+) -> Prediction:
+    """Ask ``model`` for the decisions ``rows``, with the bars' numbers (n,) if it wants to know.
+
+    A model whose forecasts depend on where in time a row stands has ``predict_at`` beside
+    ``predict``, with ``clock`` as a third argument (see ``Sample.clock``).
+    """
+    told = getattr(model, "predict_at", None)
+    if told is None:
+        return model.predict(values, rows)
+    made: Prediction = told(values, rows, clock)
+    return made
+
+
 class SignalModel(Protocol):
     """A model that can learn."""
 
     @property
     def timesteps(self) -> int:
-        """How many bars a window holds."""
+        """How many bars a forecast may depend on, its own included."""
         ...
 
     def fit(self, train: Sample, validation: Sample, context: FitContext) -> FittedModel:

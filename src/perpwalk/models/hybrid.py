@@ -38,6 +38,7 @@ from perpwalk.models.base import (
     write_config,
 )
 from perpwalk.models.network import Embedder
+from perpwalk.models.sequences import sequence_of
 
 PACKAGES = ("torch", "xgboost", "safetensors", "numpy")
 
@@ -75,7 +76,7 @@ class HybridModel:
 
     def __init__(self, section: ModelSection) -> None:
         self.section = section
-        self.timesteps = section.lstm.timesteps
+        self.timesteps = sequence_of(section.lstm).reach
 
     def fit(self, train: Sample, validation: Sample, context: FitContext) -> FittedHybrid:
         """Train the network, then the trees on its embedding.
@@ -114,16 +115,16 @@ class _TreeView:
     threads: int = 0
 
     def __call__(
-        self, values: Float32Array, rows: IntArray
+        self, values: Float32Array, rows: IntArray, clock: IntArray | None
     ) -> tuple[Float32Array, Float32Array | None]:
         """Return inputs (m, e) or (m, e + k), and starting log-odds (m,) or None."""
-        embedding, logit = self.embedder(values, rows, self.threads)
+        embedding, logit = self.embedder(values, rows, self.threads, clock)
         inputs = np.hstack([embedding, values[rows]]) if self.raw_features else embedding
         return inputs, logit if self.from_logit else None
 
     def labelled(self, sample: Sample) -> boost.TreeInput:
         """Return what trees are fitted on."""
-        inputs, start = self(sample.values, sample.rows)
+        inputs, start = self(sample.values, sample.rows, sample.clock)
         return boost.TreeInput(inputs, sample.label, start)
 
 
@@ -139,13 +140,19 @@ class FittedHybrid:
 
     @property
     def timesteps(self) -> int:
-        """Bars in a window."""
-        return self.view.embedder.sizes.timesteps
+        """Bars that a forecast may depend on."""
+        return self.view.embedder.sequence.reach
 
     def predict(self, values: Float32Array, rows: IntArray) -> Prediction:
-        """Forecast ``rows`` (m,) of the table ``values`` (n, k)."""
+        """Forecast ``rows`` (m,) of the table ``values`` (n, k), numbered from 0."""
+        return self.predict_at(values, rows, None)
+
+    def predict_at(
+        self, values: Float32Array, rows: IntArray, clock: IntArray | None
+    ) -> Prediction:
+        """Forecast ``rows`` (m,) of ``values`` (n, k) of the bars numbered ``clock`` (n,)."""
         check_windows(values, rows, self.timesteps)
-        return boost.forecast(self.booster, *self.view(values, rows))
+        return boost.forecast(self.booster, *self.view(values, rows, clock))
 
     def save(self, folder: Path) -> None:
         """Write ``lstm.safetensors``, ``xgb.ubj`` and ``config.json``."""

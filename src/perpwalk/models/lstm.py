@@ -41,6 +41,7 @@ from perpwalk.models.network import (
     seeded,
 )
 from perpwalk.models.passes import Passes, passes
+from perpwalk.models.sequences import sequence_of
 
 ATTEMPTS = 3
 PACKAGES = ("torch", "safetensors", "numpy")
@@ -120,8 +121,11 @@ class _Training:
         self.rate = rate
         self.passes = passes
         self.shuffle = np.random.default_rng(seed)
+        self.sequence = sequence_of(settings)
+        streamed = settings.sequence == "stream"
+        self.size = settings.stretch_batch if streamed else settings.batch_size
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=rate, weight_decay=settings.weight_decay, fused=True
+            passes.parameters, lr=rate, weight_decay=settings.weight_decay, fused=True
         )
 
     def run(self, history: History) -> None:
@@ -145,16 +149,16 @@ class _Training:
 
     def _train_epoch(self, epoch: int) -> float:
         """Return the mean training loss, dropout included."""
-        summed, largest = 0.0, torch.zeros(())
-        size = self.settings.batch_size
-        order = self.shuffle.permutation(len(self.train))
-        for start in range(0, len(order), size):
-            summed += self.passes.learn(self.train, order[start : start + size])
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        summed: float | Tensor = 0.0
+        largest, count = torch.zeros(()), 0
+        for batch in self.sequence.epoch(self.train, self.size, self.shuffle):
+            summed += self.passes.learn(self.train.values, batch)
+            norm = nn.utils.clip_grad_norm_(self.passes.parameters, self.settings.gradient_clip)
             self.optimizer.step()
             largest = torch.maximum(largest.to(norm.device), norm)
+            count += len(batch)
         _finite(largest.item(), epoch)
-        return _finite(summed / len(order), epoch)
+        return _finite(float(summed) / count, epoch)
 
     def _evaluate(self, epoch: int) -> tuple[float, float | None]:
         """Return loss and AUC on validation."""
@@ -186,7 +190,7 @@ class LstmModel:
 
     def __init__(self, settings: LstmSection) -> None:
         self.settings = settings
-        self.timesteps = settings.timesteps
+        self.timesteps = sequence_of(settings).reach
 
     def fit(self, train: Sample, validation: Sample, context: FitContext) -> FittedLstm:
         """Train on all of ``train``, stop on ``validation``.
@@ -214,13 +218,19 @@ class FittedLstm:
 
     @property
     def timesteps(self) -> int:
-        """Bars in a window."""
-        return self.embedder.sizes.timesteps
+        """Bars that a forecast may depend on."""
+        return self.embedder.sequence.reach
 
     def predict(self, values: Float32Array, rows: IntArray) -> Prediction:
-        """Forecast ``rows`` (m,) of the table ``values`` (n, k)."""
+        """Forecast ``rows`` (m,) of the table ``values`` (n, k), numbered from 0."""
+        return self.predict_at(values, rows, None)
+
+    def predict_at(
+        self, values: Float32Array, rows: IntArray, clock: IntArray | None
+    ) -> Prediction:
+        """Forecast ``rows`` (m,) of ``values`` (n, k) of the bars numbered ``clock`` (n,)."""
         check_windows(values, rows, self.timesteps)
-        _, logit = self.embedder(values, rows, self.threads)
+        _, logit = self.embedder(values, rows, self.threads, clock)
         return Prediction.of(expit(logit.astype(np.float64)))
 
     def save(self, folder: Path) -> None:

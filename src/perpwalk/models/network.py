@@ -23,9 +23,11 @@ from perpwalk.config import LstmSection
 from perpwalk.domain import Float32Array, IntArray
 from perpwalk.errors import ConfigError, UsageError
 from perpwalk.models.base import artifact
+from perpwalk.models.sequences import sequence_of
 
 WEIGHTS_FILE = "lstm.safetensors"
-FORECAST_BATCH = 64  # windows per matrix product: the fastest in float64, measured on AVX-512
+# Pieces per matrix product: the fastest in float64, measured on AVX-512.
+FORECAST_BATCH = {"window": 64, "stream": 24}
 
 
 class Network(nn.Module):
@@ -51,8 +53,12 @@ class Network(nn.Module):
 
     def embed(self, windows: Tensor) -> Tensor:
         """Map windows (b, timesteps, k) to embeddings (b, e) within [-1, 1]."""
-        states, _ = self.lstm(windows)  # (b, timesteps, hidden)
-        return self.head(self.dropout(states[:, -1]))
+        return self.head(self.dropout(self.states(windows)[:, -1]))
+
+    def states(self, windows: Tensor) -> Tensor:
+        """Map windows (b, timesteps, k) to the top layer's states (b, timesteps, hidden)."""
+        states: Tensor = self.lstm(windows)[0]
+        return states
 
     def head(self, last: Tensor) -> Tensor:
         """Map last states (b, hidden) to embeddings (b, e)."""
@@ -67,13 +73,6 @@ class Network(nn.Module):
         return self.logit(self.embed(windows))
 
 
-def gather(values: Float32Array, rows: IntArray, timesteps: int) -> Float32Array:
-    """Return the windows (b, timesteps, k) of ``rows`` (b,), oldest step first."""
-    offsets = np.arange(1 - timesteps, 1)
-    windows: Float32Array = values[rows[:, None] + offsets]
-    return windows
-
-
 # ── forecasting ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -82,6 +81,7 @@ class Embedder:
 
     def __init__(self, weights: Mapping[str, Tensor], sizes: LstmSection, features: int) -> None:
         self.sizes = sizes
+        self.sequence = sequence_of(sizes)
         self.features = features
         self._weights = {
             name: weight.detach().to("cpu", torch.float32, copy=True).contiguous()
@@ -94,11 +94,16 @@ class Embedder:
         self._exact.eval()
 
     def __call__(
-        self, values: Float32Array, rows: IntArray, threads: int = 0
+        self,
+        values: Float32Array,
+        rows: IntArray,
+        threads: int = 0,
+        clock: IntArray | None = None,
     ) -> tuple[Float32Array, Float32Array]:
         """Return embeddings (m, e) and logits (m,) of the decisions ``rows``.
 
-        Windows are gathered and forecast in padded batches of one fixed size, a single row alone.
+        Windows (or stretches, see ``sequences``) are gathered and forecast in padded batches of one
+        fixed size, a single row alone.
         """
         if values.shape[1] != self.features:
             raise UsageError(
@@ -106,23 +111,27 @@ class Embedder:
             )
         embedding = np.empty((len(rows), self.sizes.embedding), dtype=np.float32)
         logit = np.empty(len(rows), dtype=np.float32)
-        size = 1 if len(rows) == 1 else FORECAST_BATCH
+        if len(rows) == 0:
+            return embedding, logit
+        alone = len(rows) == 1
+        size = 1 if alone else FORECAST_BATCH[self.sizes.sequence]
+        questions = self.sequence.questions(rows, clock, size, padded=not alone)
         with threads_limited(threads), torch.inference_mode():
-            for start in range(0, len(rows), size):
-                chosen = rows[start : start + size]
-                padded = np.pad(chosen, (0, size - len(chosen)), mode="edge")
-                windows = gather(values, padded, self.sizes.timesteps).astype(np.float64)
-                exact = self._exact.embed(torch.from_numpy(windows))
-                stop = start + len(chosen)
-                embedding[start:stop] = exact[: len(chosen)].numpy()
-                logit[start:stop] = self._exact.logit(exact)[: len(chosen)].numpy()
+            for question in questions:
+                pieces = values[question.steps].astype(np.float64)
+                states = self._exact.states(torch.from_numpy(pieces).transpose(0, 1))
+                exact = self._exact.head(states[question.piece, question.step])
+                embedding[question.place] = exact.numpy()
+                logit[question.place] = self._exact.logit(exact).numpy()
         return embedding, logit
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights; return what ``load`` must be told to rebuild the network."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self._weights, folder / WEIGHTS_FILE)
-        shape = ("timesteps", "layers", "hidden", "dropout", "dense", "embedding")
+        shape = (
+            "sequence", "timesteps", "stretch", "layers", "hidden", "dropout", "dense", "embedding",
+        )  # fmt: skip
         return {"features": self.features, "lstm": self.sizes.model_dump(include=set(shape))}
 
     @classmethod

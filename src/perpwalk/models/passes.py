@@ -1,31 +1,38 @@
 """One pass through the network, forward or with gradients: by hand on a CPU, by torch elsewhere.
 
-Both fill ``.grad`` of the network's parameters with the gradient of the batch's mean loss. On a CPU
-a batch is cut into shards of the same size whatever the number of threads, each with a stream of
-random numbers of its own, and their gradients are added in order: a fit gives the same weights on
-one thread and on eight.
+Both fill ``.grad`` of ``parameters`` with the gradient of the batch's mean loss. On a CPU a batch
+is cut into shards of the same size whatever the number of threads, each with a stream of random
+numbers of its own, and their gradients are added in order: a fit gives the same weights on one
+thread and on eight.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from perpwalk.config import LstmSection
-from perpwalk.domain import Float32Array, IntArray
+from perpwalk.domain import Float32Array
+from perpwalk.models.accelerated import TorchPasses
 from perpwalk.models.base import Sample
-from perpwalk.models.network import Network, gather, threads_limited
-from perpwalk.models.recurrent import Dropout, LayerWeights, Workspace
+from perpwalk.models.head import head_parameters, teach_head
+from perpwalk.models.network import Network, threads_limited
+from perpwalk.models.recurrent import Dropout, LayerGradients, LayerWeights, Workspace
+from perpwalk.models.sequences import Batch, Question, sequence_of
 
-SHARD_ROWS = 64  # small enough for the second-level cache, large enough for full-speed products
+SHARD_ROWS = 64  # windows: small enough for the caches, large enough for full-speed products
+SHARD_STRETCHES = 16
 MOST_SHARDS = 8
 EVALUATION_ROWS = 512
+EVALUATION_STRETCHES = 32
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -33,69 +40,42 @@ U = TypeVar("U")
 class Passes(Protocol):
     """What training needs of a device."""
 
-    def learn(self, sample: Sample, chosen: IntArray) -> float:
-        """Set gradients of the mean loss over the decisions ``chosen``; return its sum."""
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What the optimizer moves; the network's own parameters move with them."""
+
+    def learn(self, values: Float32Array, batch: Batch) -> float | Tensor:
+        """Set gradients of the mean loss over the batch; return the sum of the losses."""
 
     def logits(self, sample: Sample) -> Float32Array:
         """Return logits (m,) of all decisions, dropout off."""
 
 
-class TorchPasses:
-    """The network as torch runs it: for CUDA and MPS.
-
-    With ``mixed`` precision products run in bfloat16 on CUDA; sums, losses and weights stay
-    float32.
-    """
-
-    def __init__(self, network: Network, settings: LstmSection, device: torch.device) -> None:
-        self._network = network
-        self._steps = settings.timesteps
-        self._device = device
-        self._mixed = settings.precision == "mixed" and device.type == "cuda"
-
-    def learn(self, sample: Sample, chosen: IntArray) -> float:
-        """Set gradients by torch's autograd."""
-        self._network.train()
-        windows, target = self._batch(sample, chosen)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
-            logit = self._network(windows)
-        loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), target)
-        self._network.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach()) * len(chosen)
-
-    def logits(self, sample: Sample) -> Float32Array:
-        """Forecast in batches."""
-        self._network.eval()
-        found = []
-        with torch.inference_mode():
-            for start in range(0, len(sample), EVALUATION_ROWS):
-                chosen = np.arange(start, min(start + EVALUATION_ROWS, len(sample)))
-                found.append(self._network(self._batch(sample, chosen)[0]).float().cpu().numpy())
-        return np.concatenate(found)
-
-    def _batch(self, sample: Sample, chosen: IntArray) -> tuple[Tensor, Tensor]:
-        windows = gather(sample.values, sample.rows[chosen], self._steps)
-        target = sample.label[chosen].astype(np.float32)
-        return torch.from_numpy(windows).to(self._device), torch.from_numpy(target).to(self._device)
-
-
 class CpuPasses:
     """The network arranged by hand (``perpwalk.models.recurrent``), shards side by side.
 
-    Use as a context: it holds worker threads.
+    All weights lie in one vector, of which the network's parameters become views: clipping and the
+    optimizer's step are one call each. Use as a context: it holds worker threads.
     """
 
     def __init__(self, network: Network, settings: LstmSection, threads: int, seed: int) -> None:
         self._network = network
         self._settings = settings
+        self._sequence = sequence_of(settings)
         self._threads = threads
         self._seed = seed
         self._dropout = Dropout(settings.dropout)
         self._streams: dict[int, np.random.Generator] = {}
-        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._workspaces: dict[tuple[int, int, int], Workspace] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._head = [p for name, p in network.named_parameters() if not name.startswith("lstm.")]
+        self._flat = _flattened(network)
+        self._layers = [_Layer.of(network, layer) for layer in range(settings.layers)]
+        self._head = head_parameters(network)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The one vector of all weights."""
+        return [self._flat]
 
     def __enter__(self) -> CpuPasses:
         if self._threads > 1:
@@ -108,110 +88,94 @@ class CpuPasses:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def learn(self, sample: Sample, chosen: IntArray) -> float:
+    def learn(self, values: Float32Array, batch: Batch) -> float:
         """Set gradients: shards in parallel, sums in order."""
         weights = self._weights()
-        shards = list(enumerate(_shards(chosen)))
+        share = 1 / len(batch)
+        shards = list(enumerate(_shards(batch, self._settings)))
 
-        def one(shard: tuple[int, IntArray]) -> tuple[float, Workspace, Sequence[Tensor]]:
-            number, rows = shard
-            return self._learn_shard(number, sample, rows, weights, 1 / len(chosen))
+        def one(shard: tuple[int, Batch]) -> _Learned:
+            return self._learn_shard(shard[0], values, shard[1], weights, share)
 
-        results = self._map(one, shards)
-        self._collect([(workspace, head) for _, workspace, head in results])
-        return sum(loss for loss, _, _ in results) * len(chosen)
+        with torch.no_grad():
+            results = self._map(one, shards)
+            self._collect(results)
+        return sum(result.loss for result in results)
 
     def logits(self, sample: Sample) -> Float32Array:
         """Forecast in shards."""
         weights = self._weights()
-        everything = np.arange(len(sample))
-        parts = np.array_split(everything, max(1, -(-len(sample) // EVALUATION_ROWS)))
+        found = np.empty(len(sample), np.float32)
+        questions = list(
+            self._sequence.questions(sample.rows, sample.clock, _evaluated(self._settings))
+        )
 
-        def one(part: tuple[int, IntArray]) -> Float32Array:
-            number, rows = part
-            workspace = self._workspace(-1 - number % max(1, self._threads), len(rows))
+        def one(asked: tuple[int, Question]) -> None:
+            number, question = asked
+            steps, pieces = question.steps.shape
+            workspace = self._workspace(-1 - number % max(1, self._threads), pieces, steps)
             with torch.inference_mode():
-                last = workspace.forward(self._windows(sample, rows), weights)
-                logit: Float32Array = self._network.logit(self._network.head(last)).numpy()
-            return logit
+                states = workspace.forward(_gathered(sample.values, question.steps), weights)
+                wanted = states[question.step, question.piece]
+                found[question.place] = self._network.logit(self._network.head(wanted)).numpy()
 
         # A workspace is one thread's at a time: as many parts at once as there are threads.
-        found: list[Float32Array] = []
         wave = max(1, self._threads)
-        for start in range(0, len(parts), wave):
-            found += self._map(one, list(enumerate(parts))[start : start + wave])
-        return np.concatenate(found)
+        for start in range(0, len(questions), wave):
+            self._map(one, list(enumerate(questions))[start : start + wave])
+        return found
 
     # ── one shard ────────────────────────────────────────────────────────────────────────────────
 
     def _learn_shard(
         self,
         number: int,
-        sample: Sample,
-        rows: IntArray,
+        values: Float32Array,
+        shard: Batch,
         weights: Sequence[LayerWeights],
         share: float,
-    ) -> tuple[float, Workspace, Sequence[Tensor]]:
-        workspace = self._workspace(number, len(rows))
+    ) -> _Learned:
+        steps, pieces = shard.steps.shape
+        supervised = len(shard.label)
+        workspace = self._workspace(number, pieces, steps)
         chance = self._stream(number)
-        with torch.no_grad():
-            last = workspace.forward(self._windows(sample, rows), weights, chance)
-            mask = self._dropout.mask(last.shape, chance)
-            given = last * mask
-        given.requires_grad_()
-        logit = self._network.logit(self._network.head(given))
-        target = torch.from_numpy(sample.label[rows].astype(np.float32))
-        loss = share * nn.functional.binary_cross_entropy_with_logits(
-            logit, target, reduction="sum"
+        states = workspace.forward(_gathered(values, shard.steps), weights, chance)
+        last = states[steps - supervised :]
+        mask = self._dropout.mask(last.shape, chance)
+        lesson = teach_head(
+            [each.detach() for each in self._head],
+            (last * mask).view(supervised * pieces, -1),
+            torch.from_numpy(shard.label).reshape(-1),
+            torch.from_numpy(shard.counts).reshape(-1),
+            share,
         )
-        d_given, *head = torch.autograd.grad(loss, [given, *self._head])
-        with torch.no_grad():
-            workspace.backward(d_given * mask, weights)
-        return float(loss.detach()), workspace, head
-
-    def _windows(self, sample: Sample, rows: IntArray) -> Tensor:
-        """Gather windows (t, b, k): time first."""
-        steps = np.arange(1 - self._settings.timesteps, 1)
-        return torch.from_numpy(sample.values[steps[:, None] + sample.rows[rows]])
+        workspace.backward(lesson.d_given.view(last.shape) * mask, weights)
+        return _Learned(lesson.loss, workspace.gradients, lesson.gradients)
 
     # ── weights in, gradients out ────────────────────────────────────────────────────────────────
 
     def _weights(self) -> list[LayerWeights]:
-        lstm = self._network.lstm
-        with torch.no_grad():
-            return [
-                LayerWeights(
-                    getattr(lstm, f"weight_ih_l{layer}").detach(),
-                    getattr(lstm, f"weight_hh_l{layer}").detach(),
-                    getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}"),
-                )
-                for layer in range(self._settings.layers)
-            ]
+        return [layer.weights() for layer in self._layers]
 
-    def _collect(self, shards: Sequence[tuple[Workspace, Sequence[Tensor]]]) -> None:
+    def _collect(self, shards: Sequence[_Learned]) -> None:
         """Add the shards' gradients in order and hand them to the parameters."""
         first, *others = shards
-        for place, parameter in enumerate(self._head):
-            parameter.grad = sum((head[place] for _, head in others), first[1][place])
-        for layer in range(self._settings.layers):
-            total = first[0].gradients[layer].copy()
-            for workspace, _ in others:
-                total.add(workspace.gradients[layer])
-            for name, gradient in (
-                ("weight_ih", total.into), ("weight_hh", total.recurrent),
-                ("bias_ih", total.bias), ("bias_hh", total.bias.clone()),
-            ):  # fmt: skip
-                getattr(self._network.lstm, f"{name}_l{layer}").grad = gradient
+        for other in others:
+            first.add(other)
+        for parameter, gradient in zip(self._head, first.head, strict=True):
+            _gradient(parameter).copy_(gradient)
+        for layer, gradients in zip(self._layers, first.layers, strict=True):
+            layer.take(gradients)
 
     # ── what is kept from batch to batch ─────────────────────────────────────────────────────────
 
-    def _workspace(self, number: int, rows: int) -> Workspace:
-        key = (number, rows)
+    def _workspace(self, number: int, rows: int, steps: int) -> Workspace:
+        key = (number, rows, steps)
         if key not in self._workspaces:
             sizes = self._settings
             features = self._network.lstm.input_size
             self._workspaces[key] = Workspace(
-                rows, sizes.timesteps, features, sizes.hidden, sizes.layers, self._dropout
+                rows, steps, features, sizes.hidden, sizes.layers, self._dropout
             )
         return self._workspaces[key]
 
@@ -228,10 +192,85 @@ class CpuPasses:
         return list(self._pool.map(one, items))
 
 
-def _shards(chosen: IntArray) -> list[IntArray]:
-    """Cut a batch by its own length alone."""
-    count = min(MOST_SHARDS, max(1, round(len(chosen) / SHARD_ROWS)))
-    return np.array_split(chosen, count)
+@dataclass(frozen=True)
+class _Learned:
+    """A shard's loss, and its gradients until the workspace is used again."""
+
+    loss: float
+    layers: list[LayerGradients]
+    head: list[Tensor]
+
+    def add(self, other: _Learned) -> None:
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.add(theirs)
+        for one, another in zip(self.head, other.head, strict=True):
+            one.add_(another)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer's parameters."""
+
+    into: nn.Parameter
+    recurrent: nn.Parameter
+    biases: tuple[nn.Parameter, nn.Parameter]
+
+    @classmethod
+    def of(cls, network: Network, layer: int) -> _Layer:
+        into, recurrent, *biases = (
+            getattr(network.lstm, f"{name}_l{layer}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        return cls(into, recurrent, (biases[0], biases[1]))
+
+    def weights(self) -> LayerWeights:
+        with torch.no_grad():
+            return LayerWeights(
+                self.into.detach(), self.recurrent.detach(), self.biases[0] + self.biases[1]
+            )
+
+    def take(self, gradients: LayerGradients) -> None:
+        _gradient(self.into).copy_(gradients.into.t())
+        _gradient(self.recurrent).copy_(gradients.recurrent.t())
+        for bias in self.biases:
+            _gradient(bias).copy_(gradients.bias)
+
+
+def _flattened(network: Network) -> nn.Parameter:
+    """Move all parameters into one vector, and their gradients into its; return it."""
+    parameters = list(network.parameters())
+    flat = nn.Parameter(torch.cat([each.detach().reshape(-1) for each in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    start = 0
+    for each in parameters:
+        stop = start + each.numel()
+        each.data = flat.detach()[start:stop].view(each.shape)
+        each.grad = flat.grad[start:stop].view(each.shape)
+        start = stop
+    return flat
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return cast("Tensor", parameter.grad)  # set by _flattened
+
+
+def _gathered(values: Float32Array, steps: np.ndarray) -> Tensor:
+    """Return rows (t, b, k) of the table: time first."""
+    return torch.from_numpy(values[steps])
+
+
+def _evaluated(settings: LstmSection) -> int:
+    """How many pieces are forecast at once."""
+    return EVALUATION_STRETCHES if settings.sequence == "stream" else EVALUATION_ROWS
+
+
+def _shards(batch: Batch, settings: LstmSection) -> list[Batch]:
+    """Cut a batch by its own size alone."""
+    pieces = batch.steps.shape[1]
+    each = SHARD_STRETCHES if settings.sequence == "stream" else SHARD_ROWS
+    count = min(MOST_SHARDS, max(1, round(pieces / each)))
+    cuts = np.linspace(0, pieces, count + 1).round().astype(int).tolist()
+    return [batch.part(slice(a, b)) for a, b in itertools.pairwise(cuts)]
 
 
 @contextlib.contextmanager
