@@ -20,6 +20,7 @@ from rich.console import Console
 from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
 from engine.commands.data import data
 from engine.commands.placebo import placebo
+from engine.commands.sweep import sweep
 from perpwalk.errors import PerpwalkError
 
 if TYPE_CHECKING:
@@ -298,6 +299,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make or fill.")]
 
 app.command()(compare)
 app.command()(placebo)
+app.command()(sweep)
 app.add_typer(data)
 
 # ── errors and interruptions ─────────────────────────────────────────────────────────────────────

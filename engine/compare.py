@@ -289,7 +289,7 @@ def _count_trials(answered: Sequence[Answered], out: Path) -> tuple[Trials, tupl
     ).total_seconds()
     roots = {root.resolve() for root in (out, *(run.path.parent.parent for run in made))}
     ledgers = {root: trials.read(root) for root in sorted(roots)}
-    on_record = {t.digest for ledger in ledgers.values() for t in ledger.trials if t.digest}
+    on_record = {asked for ledger in ledgers.values() for asked in ledger.questions}
     unknown = {str(run.manifest["config_hash"]) for run in made} - on_record
     counts = [trials.count(root) for root in ledgers]
     count = sum(one.n for one in counts) + len(unknown)

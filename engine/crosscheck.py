@@ -107,8 +107,14 @@ def _second(
 
 def replayed_rows(market: Market, book: Ledger) -> range:
     """Return which of the market's bars were replayed: those that close within the book."""
+    stamps = book.equity["close_time"]
+    return rows_between(market, stamps.iloc[0], stamps.iloc[-1])
+
+
+def rows_between(market: Market, first: pd.Timestamp, last: pd.Timestamp) -> range:
+    """Return which of the market's bars close in ``[first, last]``."""
     closes = to_ns(market.bars.close_time)
-    begun, ended = (to_ns(book.equity["close_time"].iloc[end]) for end in (0, -1))
+    begun, ended = to_ns(first), to_ns(last)
     return range(
         int(closes.searchsorted(begun, side="left")), int(closes.searchsorted(ended, side="right"))
     )

@@ -6,7 +6,7 @@ feature does. It says in columns what ``target`` says bar by bar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,7 @@ class History:
     stop: int
     p_up: FloatArray
     threshold: FloatArray
+    _kept: dict[int, FloatArray] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -51,7 +52,14 @@ class History:
         said = np.full((2, stop - first), np.nan)
         if signals is not None:
             said = signals.columns(to_ns(market.bars.close_time[first:stop]))
-        return cls(_until(market, stop), first, stop, said[0], said[1])
+        return cls.at(market, first, stop, said[0], said[1])
+
+    @classmethod
+    def at(
+        cls, market: Market, first: int, stop: int, p_up: FloatArray, threshold: FloatArray
+    ) -> History:
+        """Take columns of signals as they are."""
+        return cls(_until(market, stop), first, stop, p_up, threshold)
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -61,8 +69,12 @@ class History:
         stop = self.first + rows
         return replace(
             self, market=_until(self.market, stop), stop=stop, p_up=self.p_up[:rows],
-            threshold=self.threshold[:rows],
+            threshold=self.threshold[:rows], _kept={},
         )  # fmt: skip
+
+    def with_threshold(self, threshold: float) -> History:
+        """Return the same past with one threshold for all folds."""
+        return replace(self, threshold=np.where(np.isnan(self.p_up), np.nan, threshold))
 
     @cached_property
     def side(self) -> FloatArray:
@@ -86,6 +98,11 @@ class History:
 
     def past_volatility(self, bars: int) -> FloatArray:
         """Return the annualised deviation of the last ``bars`` log returns; NaN where too few."""
+        if bars not in self._kept:  # windows take long, and many variants ask for the same
+            self._kept[bars] = self._volatility(bars)
+        return self._kept[bars]
+
+    def _volatility(self, bars: int) -> FloatArray:
         found = np.full(len(self), np.nan)
         moves = np.diff(np.log(self.market.bars.close[: self.stop]))
         if bars < 2 or len(moves) < bars:

@@ -138,20 +138,28 @@ def planned(strategy: type, params: Mapping[str, Any], history: History) -> tupl
     LookAheadError
         What the plan wants at a close changes when the bars after it are cut off.
     """
-    plan, sizing = plan_of(strategy, params, history)
+    plan = plan_of(strategy, params, history)
     for share in _CUTS:
         rows = int(share * len(history))
         if rows > 0:
-            _hold_to_past(plan, plan_of(strategy, params, history.until(rows))[0], strategy)
-    return plan, sizing
+            _hold_to_past(plan, plan_of(strategy, params, history.until(rows)), strategy)
+    return plan, sizing_of(strategy, params)
 
 
-def plan_of(strategy: type, params: Mapping[str, Any], history: History) -> tuple[Plan, Sizing]:
-    """Return a strategy's plan and sizing as it states them."""
-    p: Any = Params(declared_params(strategy) | dict(params))
-    wants = strategy.plan(p, history)  # type: ignore[attr-defined]
-    sizing = Sizing(share=share_of(p.share, 1), band=float(p.rebalance_band))
-    return as_plan(wants, len(history)), sizing
+def plan_of(strategy: type, params: Mapping[str, Any], history: History) -> Plan:
+    """Return a strategy's plan as it states it."""
+    wants = strategy.plan(_params(strategy, params), history)  # type: ignore[attr-defined]
+    return as_plan(wants, len(history))
+
+
+def sizing_of(strategy: type, params: Mapping[str, Any]) -> Sizing:
+    """Return how a strategy's exposures become targets, of one contract."""
+    p = _params(strategy, params)
+    return Sizing(share=share_of(p.share, 1), band=float(p.rebalance_band))
+
+
+def _params(strategy: type, params: Mapping[str, Any]) -> Any:
+    return Params(declared_params(strategy) | dict(params))
 
 
 def _hold_to_past(whole: Plan, cut: Plan, strategy: type) -> None:

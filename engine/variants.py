@@ -23,6 +23,8 @@ from perpwalk.runs import Run
 MAX_VARIANTS = 500
 NAME_LENGTH = 48
 BASE = "base"
+_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"(?<![^,\s])({_NUMBER}):({_NUMBER}):(\d+)(?![^,\s])")
 Item = str | Path | Config | Run
 Grid = Mapping[str, Sequence[Any]]
 
@@ -90,8 +92,12 @@ def ask(
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
     """Read ``key=value,value`` texts; values as YAML reads them.
 
+    ``first:last:count`` stands for so many numbers, evenly spaced, both ends included.
+
     >>> parse_grid(["strategy.threshold=0.5,0.52", "model.kind=xgb,logistic"])
     {'strategy.threshold': [0.5, 0.52], 'model.kind': ['xgb', 'logistic']}
+    >>> parse_grid(["strategy.params.exposure=0,0.5:0.9:3"])
+    {'strategy.params.exposure': [0, 0.5, 0.7, 0.9]}
     """
     grid: dict[str, list[Any]] = {}
     for text in texts:
@@ -102,7 +108,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         if key in grid:
             raise ConfigError(f"'--grid {key}' is given twice; list all its values in one")
         try:
-            found = layers.read_value(f"[{values}]")
+            found = layers.read_value(f"[{_RANGE.sub(_spaced, values)}]")
         except yaml.YAMLError as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"'--grid {text}': {said}") from error
@@ -110,6 +116,14 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
             raise ConfigError(f"'--grid {text}' has no value")
         grid[key] = list(found)
     return grid
+
+
+def _spaced(found: re.Match[str]) -> str:
+    first, last, count = float(found[1]), float(found[2]), int(found[3])
+    if count < 2:
+        raise ConfigError(f"'{found[0]}': a range has at least two values")
+    step = (last - first) / (count - 1)
+    return ", ".join(repr(round(first + n * step, 12)) for n in range(count))
 
 
 def variant_of_file(files: Sequence[Path]) -> str:

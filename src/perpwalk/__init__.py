@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perpwalk.api import Run, load, run
+    from perpwalk.api import Run, load, run, sweep
 
-__all__ = ["Run", "__version__", "load", "run"]
+__all__ = ["Run", "__version__", "load", "run", "sweep"]
 __version__ = "0.1.0"
 
 

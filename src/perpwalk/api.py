@@ -144,6 +144,39 @@ def load(path: str | Path) -> Run:
     return Run(runs.load_run(path).path)
 
 
+def sweep(
+    item: ConfigLike | runs.Run,
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    out: str | Path = "results",
+    by: str = "sharpe",
+    threads: int = 0,
+) -> Any:
+    """Try every combination of a grid on the forecasts of one run, as ``perpwalk sweep`` does.
+
+    Parameters
+    ----------
+    item
+        A finished run or its folder; or a configuration, which is run first.
+    grid
+        Dotted key below ``strategy`` or ``broker`` → values.
+    out
+        The results folder, for a configuration.
+    by
+        What the table is ordered by.
+    threads
+        How many variants at once; 0 as many as there are cores.
+
+    Returns
+    -------
+    engine.sweeping.Sweep
+        ``table``, one row per variant; what the best is worth; all of them are on record as trials.
+    """
+    is_mapping = isinstance(item, Mapping)
+    asked = _config(item, ()) if is_mapping else item  # type: ignore[arg-type]
+    return _engine("sweeping", "sweep")(asked, grid=grid, out=Path(out), by=by, threads=threads)
+
+
 def _config(config: ConfigLike, overrides: Sequence[str]) -> Config:
     if isinstance(config, str | Path):
         return configuration.load(config, overrides)

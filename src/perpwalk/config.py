@@ -15,7 +15,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -475,6 +475,10 @@ class Config(Section):
         hold; ``compute.device``, ``threads``, ``engine`` and ``check`` say where and how the same
         answer is computed, and ``compute.seeds`` what stands beside it: they are left out.
         """
+        return digest_of(self.question(data_hashes))
+
+    def question(self, data_hashes: dict[str, str]) -> dict[str, Any]:
+        """Return what ``digest`` is the hash of, as plain values."""
         question: dict[str, Any] = self.model_dump(mode="json")
         if self.markets:  # each of them is written out: what they have in common asks nothing
             del question["market"]
@@ -489,8 +493,13 @@ class Config(Section):
         question["label"]["kind"] = _named_by_content(self.label.kind)
         for name in ("device", "threads", "seeds", "engine", "check"):
             del question["compute"][name]
-        text = json.dumps(question, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return question
+
+
+def digest_of(question: Mapping[str, Any]) -> str:
+    """Return the hash that names a question."""
+    text = json.dumps(question, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _named_by_content(name: str) -> str:

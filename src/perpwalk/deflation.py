@@ -130,11 +130,14 @@ def _effective(
     }
     if digest is not None and daily is not None:
         series[digest] = daily.set_axis(pd.DatetimeIndex(daily.index).tz_localize(None))
-    if not series:
-        return float(n)
-    worth = effective_trials(_correlation(list(series.values())))
+    worth = effective_trials(_correlation(list(series.values()))) if series else 0.0
+    known = set(series)
+    for one in ledger.sweeps:  # alike among themselves; what sweeps have in common counts once
+        fresh = set(one.ratios or ()) - known
+        known |= fresh
+        worth += min(one.worth, len(fresh))
     # Rounded, so that the last bits of an eigenvalue are nobody's business.
-    return round(n - len(series) + worth, 6)
+    return round(n - len(known) + worth, 6)
 
 
 def _correlation(series: list[pd.Series]) -> FloatArray:

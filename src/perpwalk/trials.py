@@ -38,6 +38,7 @@ from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.runs import write_csv
 
 LEDGER_FILE = "trials.jsonl"
+SWEPT = "swept"
 RETURNS_FOLDER = "trials"
 MOST_DAYS = 4000  # of daily returns kept per trial: some 100 kB
 Status = Literal["finished", "failed", "interrupted", "abandoned"]
@@ -180,6 +181,40 @@ def accept(results: Path, *, digest: str, acceptance: Mapping[str, Any]) -> None
     _append(results / LEDGER_FILE, _record(ACCEPTED, uuid.uuid4().hex, content))
 
 
+def sweep(
+    results: Path,
+    *,
+    experiment: str,
+    variant: str,
+    ratios: Mapping[str, float | None],
+    worth: float,
+    bar_seconds: float,
+) -> None:
+    """Record a sweep: each of its variants is a trial.
+
+    Parameters
+    ----------
+    ratios
+        Sharpe ratio per bar by the variant's question (``Config.digest``); None where undefined.
+    worth
+        How many independent trials the variants are worth.
+    bar_seconds
+        Length of a bar.
+    """
+    name = _short_hash("".join(sorted(ratios)).encode())
+    path = results / RETURNS_FOLDER / f"sweep-{name}.csv"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFailedError(f"cannot make {path.parent}: {error.strerror}") from error
+    write_csv(path, pd.DataFrame({"digest": list(ratios), "sharpe": list(ratios.values())}))
+    content = {
+        "experiment": experiment, "variant": variant, "count": len(ratios), "file": path.name,
+        "hash": _short_hash(path.read_bytes()), "worth": worth, "bar_seconds": bar_seconds,
+    }  # fmt: skip
+    _append(results / LEDGER_FILE, _record(SWEPT, uuid.uuid4().hex, content))
+
+
 def _check_prior(prior: int | None) -> None:
     if prior is not None and prior < 0:
         raise UsageError(f"--prior-trials {prior}: give the number of earlier trials, 0 or more")
@@ -294,6 +329,29 @@ class PastTrial:
 
 
 @dataclass(frozen=True)
+class PastSweep:
+    """What the ledger knows of one sweep.
+
+    Attributes
+    ----------
+    count
+        How many variants it tried.
+    worth
+        How many independent trials they are worth.
+    ratios
+        Sharpe ratio per bar by question, NaN where undefined; None where the file that holds them
+        is missing or was changed.
+    """
+
+    id: str
+    experiment: str
+    count: int
+    worth: float
+    bar_seconds: float
+    ratios: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
 class TrialLedger:
     """All trials of a workspace, in the order they began, and what reading them found.
 
@@ -303,6 +361,8 @@ class TrialLedger:
         Lines that belong to no readable trial.
     prior
         The largest number of earlier trials that anybody declared; None where nobody did.
+    sweeps
+        All sweeps, of which only the last of those that tried the same variants.
     accepted
         Records of suspicions accepted: digest, reason, at, by.
     lines, head
@@ -313,6 +373,7 @@ class TrialLedger:
     damaged: int = 0
     findings: tuple[Finding, ...] = ()
     prior: int | None = None
+    sweeps: tuple[PastSweep, ...] = ()
     accepted: tuple[Mapping[str, Any], ...] = ()
     lines: int = 0
     head: str = ""
@@ -322,7 +383,18 @@ class TrialLedger:
         if experiment is None:
             return self
         kept = tuple(t for t in self.trials if t.experiment in (experiment, None))
-        return replace(self, trials=kept)
+        swept = tuple(s for s in self.sweeps if s.experiment == experiment)
+        return replace(self, trials=kept, sweeps=swept)
+
+    @property
+    def questions(self) -> set[str]:
+        """Return what names each distinct question: of runs, and of the variants of sweeps."""
+        # A trial whose question is unknown is one of its own, and so is each variant of a sweep.
+        found = {trial.digest or trial.id for trial in self.trials}
+        for one in self.sweeps:
+            lost = (f"{one.id} {number}" for number in range(one.count))
+            found.update(lost if one.ratios is None else one.ratios)
+        return found
 
 
 def read(results: Path, *, lines: int | None = None) -> TrialLedger:
@@ -350,6 +422,7 @@ class _Reading:
     damaged: int = 0
     findings: list[Finding] = field(default_factory=list)
     declared: list[int] = field(default_factory=list)
+    swept: dict[str, PastSweep] = field(default_factory=dict)
     accepted: list[Mapping[str, Any]] = field(default_factory=list)
 
     def take(self, content: bytes) -> TrialLedger:
@@ -367,6 +440,7 @@ class _Reading:
             damaged=self.damaged,
             findings=tuple(self.findings),
             prior=max(declared, default=None),
+            sweeps=tuple(self.swept.values()),
             accepted=tuple(self.accepted),
             lines=count,
             head=_short_hash(before),
@@ -385,6 +459,8 @@ class _Reading:
         event, name, moment = (record.pop(key) for key in ("event", "id", "time"))
         if event == "declared":
             self.declared.append(record["prior"])
+        elif event == SWEPT:
+            self.swept[record["file"]] = _past_sweep(Path(self.where).parent, name, record)
         elif event == ACCEPTED:
             self.accepted.append(record)
         elif event == "begun":
@@ -429,6 +505,28 @@ def _checked(line: bytes) -> dict[str, Any] | None:
     return record if check == _short_hash(_compact(record).encode()) else None
 
 
+def _past_sweep(results: Path, key: str, record: Mapping[str, Any]) -> PastSweep:
+    return PastSweep(
+        id=key,
+        experiment=record["experiment"],
+        count=record["count"],
+        worth=record["worth"],
+        bar_seconds=record["bar_seconds"],
+        ratios=_ratios(results / RETURNS_FOLDER / record["file"], record["hash"]),
+    )
+
+
+def _ratios(path: Path, kept: str) -> dict[str, float] | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if _short_hash(content) != kept:
+        return None
+    frame = pd.read_csv(path)
+    return dict(zip(frame["digest"], frame["sharpe"].astype(float), strict=True))
+
+
 def _past_trial(key: str, content: Mapping[str, Any]) -> PastTrial:
     names = PastTrial.__dataclass_fields__.keys() - {"id"}
     return PastTrial(key, **{name: content[name] for name in names & content.keys()})
@@ -450,6 +548,7 @@ class TrialCount:
     prior: int | None
     runs: int
     by_status: Mapping[str, int]
+    swept: int = 0
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -462,9 +561,10 @@ class TrialCount:
         told = ", ".join(f"{count} {status}" for status, count in self.by_status.items() if count)
         declared = "none declared" if self.prior is None else f"{self.prior} declared"
         damaged = f" + {self.damaged} damaged lines" if self.damaged else ""
+        swept = f" and {self.swept:,} variants in sweeps" if self.swept else ""
         return (
             f"{self.n} trials: {self.questions} distinct questions in {self.runs} runs "
-            f"({told or 'none'}){damaged}; before: {declared}"
+            f"({told or 'none'}){swept}{damaged}; before: {declared}"
         )
 
 
@@ -488,12 +588,12 @@ def count_of(ledger: TrialLedger, prior: int | None = None) -> TrialCount:
     for trial in ledger.trials:
         by_status[trial.status] += 1
     return TrialCount(
-        # A trial whose question is unknown is one of its own.
-        questions=len({trial.digest or trial.id for trial in ledger.trials}),
+        questions=len(ledger.questions),
         damaged=ledger.damaged,
         prior=max((p for p in (prior, ledger.prior) if p is not None), default=None),
         runs=len(ledger.trials),
         by_status=by_status,
+        swept=sum(one.count for one in ledger.sweeps),
         findings=ledger.findings,
     )
 
@@ -512,7 +612,13 @@ def sharpes(
 
 def latest_sharpes(ledger: TrialLedger, bar_seconds: float) -> dict[str, float]:
     """Return the Sharpe ratio per bar of ``bar_seconds`` by question, the latest answer of each."""
-    return {
+    swept = {
+        question: ratio * math.sqrt(bar_seconds / one.bar_seconds)
+        for one in ledger.sweeps
+        for question, ratio in (one.ratios or {}).items()
+        if not math.isnan(ratio)
+    }
+    return swept | {
         trial.digest or trial.id: trial.sharpe * math.sqrt(bar_seconds / trial.bar_seconds)
         for trial in ledger.trials
         if trial.sharpe is not None and trial.bar_seconds is not None

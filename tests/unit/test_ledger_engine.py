@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny_replay import account
+from wild_market import BARS, FIRST, signals_on, wild_market
 
 from engine import ledger_engine
 from engine.bridge import bt
@@ -16,10 +17,9 @@ from engine.plugins import declared_params
 from engine.replay import ReplayMarket, replay
 from engine.strategy import MarketView, SignalStrategy
 from perpwalk.config import BrokerSection, SlippageSection
-from perpwalk.domain import BarFrame, Forecast, FundingFrame, Market, Signal, to_ns
+from perpwalk.domain import Market, Signal, to_ns
 from perpwalk.errors import ConfigError, LookAheadError, UsageError
 from perpwalk.reconcile import compare
-from perpwalk.signals import PrecomputedSignals
 from strategies.baselines import BuyAndHold, Majority
 from strategies.lstm_xgb import (
     FundingAware,
@@ -29,7 +29,6 @@ from strategies.lstm_xgb import (
     VolatilityTargeted,
 )
 
-BARS, FIRST = 1_500, 200
 BUILT_IN: tuple[tuple[type, dict[str, Any]], ...] = (
     (LongShort, {}),
     (LongFlat, {"exposure": 2.5}),
@@ -47,40 +46,6 @@ BROKERS = {
         slippage=SlippageSection(kind="square_root"),
     ),
 }  # fmt: skip
-
-
-def wild_market(seed: int = 3) -> Market:
-    """Return hourly bars of a wild random walk with dead bars, and funding off the minute."""
-    rng = np.random.default_rng(seed)
-    close = 2000.0 * np.exp(np.cumsum(rng.normal(0.0, 0.015, BARS)))
-    opened = np.concatenate(([2000.0], close[:-1])) * np.exp(rng.normal(0.0, 0.001, BARS))
-    frame = pd.DataFrame(
-        {
-            "open": opened,
-            "high": np.maximum(opened, close) * (1 + rng.random(BARS) * 0.01),
-            "low": np.minimum(opened, close) * (1 - rng.random(BARS) * 0.01),
-            "close": close,
-            "volume": np.where(rng.random(BARS) < 0.02, 0.0, rng.random(BARS) * 5_000.0),
-        },
-        index=pd.date_range("2024-01-01", periods=BARS, freq="h", tz="UTC"),
-    )
-    stamps = frame.index[8::8] + pd.Timedelta("7ms")
-    return Market(
-        bars=BarFrame.of(frame, symbol="ABC", interval=pd.Timedelta("1h")),
-        funding=FundingFrame.of(stamps, rng.normal(0.0, 5e-4, len(stamps)), symbol="ABC"),
-    )
-
-
-def signals_on(market: Market, seed: int = 4) -> PrecomputedSignals:
-    """Return the forecasts of two folds with silence between them, some on the threshold."""
-    rng = np.random.default_rng(seed)
-    forecasts = []
-    for fold, rows in enumerate((np.arange(FIRST, 800), np.arange(830, BARS - 5))):
-        p_up = np.clip(rng.normal(0.5, 0.05, len(rows)), 0.0, 1.0)
-        p_up[::17] = 0.5
-        closes = market.bars.close_time[rows]
-        forecasts.append(Forecast(fold, closes, rows, p_up, np.zeros((len(rows), 1))))
-    return PrecomputedSignals(forecasts, [0.5, 0.51])
 
 
 def both(

@@ -175,6 +175,34 @@ def effective_trials(correlation: FloatArray) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
+def effective_trials_of(returns: FloatArray) -> float:
+    """Return how many independent trials the columns of ``returns`` are worth.
+
+    As ``effective_trials`` of their correlations, whose eigenvalues are those of the smaller of
+    the two products: thousands of columns over a few hundred rows take a moment. A column that does
+    not vary is alike to no other.
+
+    Parameters
+    ----------
+    returns
+        Shape (rows, k).
+
+    >>> noise = np.random.default_rng(0).standard_normal((500, 3))
+    >>> copies = np.repeat(noise, 4, axis=1)
+    >>> abs(effective_trials_of(copies) - effective_trials(np.corrcoef(copies.T))) < 1e-9
+    True
+    """
+    centred = returns - returns.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    varies = length > 0
+    unit = centred[:, varies] / length[varies]
+    product = unit @ unit.T if unit.shape[0] < unit.shape[1] else unit.T @ unit
+    values = np.maximum(np.linalg.eigvalsh(product), 0.0)
+    values = np.concatenate([values[values > 0], np.ones(int((~varies).sum()))])
+    share = values / values.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
 def _without_ties(losses: FloatArray) -> FloatArray:
     """Move each column by its own hair, far below any digit that counts.
 
