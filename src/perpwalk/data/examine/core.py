@@ -1,0 +1,258 @@
+"""Files or a configuration in, everything found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from perpwalk.config import Config, MarketSection
+from perpwalk.data.bars import read_bars, read_mark, stamp_ns
+from perpwalk.data.examine.facts import Facts, as_dict, facts_of
+from perpwalk.data.examine.pairs import Comparison, compare_sources, far_shorter, funding_belongs
+from perpwalk.data.examine.salvage import error
+from perpwalk.data.examine.series import Series, cut, load_series
+from perpwalk.data.funding import read_funding
+from perpwalk.data.kinds import Kind
+from perpwalk.data.layouts import AUTO
+from perpwalk.data.market import load_market
+from perpwalk.data.validate import utc
+from perpwalk.domain import Finding, Level
+from perpwalk.errors import ConfigError, DataError, UsageError
+
+ENOUGH = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One file: what it holds, its figures, and why a run would refuse it (None: it would not)."""
+
+    series: Series
+    facts: Facts
+    refusal: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """Everything found.
+
+    Attributes
+    ----------
+    subject
+        What was examined, for a title.
+    unreadable
+        Path and reason of files that are no data at all.
+    refusals
+        Why a run would refuse the data, as it would say it.
+    """
+
+    subject: str
+    files: tuple[Examined, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    comparisons: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+    refusals: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 usable, 1 a run would refuse it, 2 unreadable."""
+        return 2 if self.unreadable else 1 if self.refusals else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document of ``--json``."""
+        return {
+            "subject": self.subject,
+            "usable": self.exit_code == 0,
+            "refused": list(self.refusals),
+            "unreadable": [{"path": path, "reason": reason} for path, reason in self.unreadable],
+            "files": [as_dict(f.series, f.facts, f.refusal) for f in self.files],
+            "comparisons": [comparison.as_dict() for comparison in self.comparisons],
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+def examine_files(
+    paths: Sequence[Path],
+    *,
+    layout: str = AUTO,
+    since: str | None = None,
+    until: str | None = None,
+    interval: pd.Timedelta | None = None,
+) -> Examination:
+    """Examine files each by itself and against each other.
+
+    ``since`` and ``until`` are the period asked for; ``interval`` the length bars should have.
+    """
+    files, unreadable = [], []
+    for path in paths:
+        try:
+            series = load_series(path, layout=layout)
+        except DataError as reason:
+            unreadable.append((str(path), str(reason)))
+            continue
+        refusal = _refusal(path, series.kind, layout, since, until, interval)
+        files.append(_examined(series, since, until, refusal))
+    refusals = [one.refusal for one in files if one.refusal is not None]
+    if not refusals and not unreadable:
+        refusals = _refused_together(files, layout, since, until)
+    subject = ", ".join(path.name for path in paths)
+    return _examination(subject, files, unreadable, refusals, [])
+
+
+def examine_config(config: Config) -> Examination:
+    """Examine every file a configuration uses, and ask whether a run would take them."""
+    sections = config.markets or (config.market,)
+    if all(section.ohlcv is None for section in sections):
+        raise UsageError("the configuration simulates its market: there is no file to examine")
+    files: list[Examined] = []
+    unreadable: list[tuple[str, str]] = []
+    refusals: list[str] = []
+    extra: list[Finding] = []
+    for section in sections:
+        examined, gone = _section_files(section)
+        files += examined
+        unreadable += gone
+        try:
+            market = load_market(section, seed=config.seed)
+        except (DataError, ConfigError) as reason:
+            refusals.append(str(reason))
+        else:
+            extra += market.findings
+    return _examination(config.name, files, unreadable, refusals, extra)
+
+
+def _section_files(
+    section: MarketSection,
+) -> tuple[list[Examined], list[tuple[str, str]]]:
+    kinds: tuple[Kind, ...] = ("ohlcv", "mark", "funding")
+    files, unreadable = [], []
+    bars: Facts | None = None
+    for kind in kinds:
+        path = getattr(section, kind)
+        if path is None:
+            continue
+        try:
+            series = load_series(path, layout=section.format, kind=kind, symbol=section.symbol)
+        except DataError as reason:
+            unreadable.append((path, str(reason)))
+            continue
+        since, until = section.since, section.until
+        if kind != "ohlcv" and bars is not None:  # the others are asked for as far as bars reach
+            since = since or pd.Timestamp(bars.begin, tz="UTC").isoformat()
+            until = until or pd.Timestamp(bars.end, tz="UTC").isoformat()
+        one = _examined(series, since, until, None)
+        bars = one.facts if kind == "ohlcv" else bars
+        files.append(one)
+    return files, unreadable
+
+
+def _examined(
+    series: Series, since: str | None, until: str | None, refusal: str | None
+) -> Examined:
+    begin = None if since is None else stamp_ns(since)
+    end = None if until is None else stamp_ns(until)
+    return Examined(series, facts_of(series, begin, end), refusal)
+
+
+def _refusal(
+    path: Path, kind: Kind, layout: str, since: str | None, until: str | None,
+    interval: pd.Timedelta | None,
+) -> str | None:  # fmt: skip
+    """Return what the reader of a run says against the file, with default policies."""
+    try:
+        if kind == "funding":
+            read_funding(path, symbol="", layout=layout)
+        elif kind != "open_interest":
+            read = read_bars if kind == "ohlcv" else read_mark
+            read(path, symbol="", interval=interval, since=since, until=until, layout=layout)
+    except DataError as reason:
+        return str(reason)
+    return None
+
+
+def _refused_together(
+    files: Sequence[Examined], layout: str, since: str | None, until: str | None
+) -> list[str]:
+    """Return what a run says against bars with the funding or mark file given beside them."""
+    by_kind: dict[Kind, list[Series]] = {}
+    for one in files:
+        by_kind.setdefault(one.series.kind, []).append(one.series)
+    beside = [by_kind.get("funding", []), by_kind.get("mark", [])]
+    if len(by_kind.get("ohlcv", [])) != 1 or max(map(len, beside)) != 1:
+        return []
+    bars, funding, mark = by_kind["ohlcv"][0], *(found[0] if found else None for found in beside)
+    # Built without validation: files alone do not say what their contract is called.
+    section = MarketSection.model_construct(
+        symbol="",
+        interval=f"{bars.interval.total_seconds() / 60:g}m",
+        ohlcv=str(bars.path),
+        funding=None if funding is None else str(funding.path),
+        mark=None if mark is None else str(mark.path),
+        format=layout,
+        since=since,
+        until=until,
+        missing_funding="drop_features" if funding is None else "error",
+    )
+    try:
+        load_market(section, seed=0)
+    except DataError as reason:
+        return [str(reason)]
+    return []
+
+
+def _examination(
+    subject: str,
+    files: Sequence[Examined],
+    unreadable: Sequence[tuple[str, str]],
+    refusals: Sequence[str],
+    extra: Sequence[Finding],
+) -> Examination:
+    series = [one.series for one in files]
+    within = [cut(one.series, one.facts.begin, None) for one in files]
+    compared = compare_sources([one for one in within if len(one.ns)])
+    findings = [finding for one in files for finding in (*one.series.findings, *_gaps(one))]
+    findings += extra
+    findings += [finding for one in compared for finding in one.findings]
+    if len(series) > 1:
+        findings += far_shorter(series)
+        findings += funding_belongs(series)
+    return Examination(
+        subject=subject,
+        files=tuple(files),
+        unreadable=tuple(unreadable),
+        comparisons=tuple(compared),
+        findings=tuple(_once(findings)),
+        refusals=tuple(refusals),
+    )
+
+
+def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield each finding once, errors first: reading and examining find much in common."""
+    seen = set()
+    rank = {Level.ERROR: 0, Level.WARN: 1, Level.INFO: 2}
+    for finding in sorted(findings, key=lambda f: rank[f.level]):
+        key = (finding.code, finding.where, finding.message)
+        if key not in seen:
+            seen.add(key)
+            yield finding
+
+
+def _gaps(one: Examined) -> Iterator[Finding]:
+    facts, where = one.facts, one.series.where
+    if not facts.missing:
+        return
+    shown = "; ".join(f"{count:,} from {utc(start)}" for start, count in facts.gaps[:5])
+    code = "D013" if one.series.kind == "funding" else "D006"
+    message = (
+        f"rows missing: {facts.missing:,} of {facts.expected:,} ({facts.coverage:.2%} covered)"
+    )
+    if facts.coverage < ENOUGH and one.refusal is not None:
+        yield error(code, where, message, observed=shown, expected="none")
+    else:
+        yield Finding(
+            code=code, level=Level.WARN, where=where, message=message, observed=shown,
+            expected="none",
+        )  # fmt: skip
