@@ -8,6 +8,7 @@ from engine.commands.data_check import check
 from engine.commands.data_convert import convert, formats
 from engine.commands.data_fetch import fetch
 from engine.commands.data_list import list_store
+from engine.commands.data_simulate import simulate
 
 data = typer.Typer(
     name="data",
@@ -20,3 +21,4 @@ data.command()(convert)
 data.command()(formats)
 data.command()(fetch)
 data.command(name="list")(list_store)
+data.command()(simulate)

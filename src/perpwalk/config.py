@@ -90,13 +90,29 @@ class Section(BaseModel):
 
 
 class Simulate(Section):
-    """A simulated market with known truth (see ``perpwalk.simulate``)."""
+    """A simulated market with known truth (see ``perpwalk.simulate`` and ``docs/data.md``).
+
+    ``edge_bars`` scores share the edge of a return. ``regime_ratio`` is the volatility of wild
+    times over that of calm ones, which take turns after ``regime_days`` on average. Jumps come
+    ``jumps_per_year`` times, ``jump_size`` large. Contracts with one ``common_seed`` move together
+    by ``correlation``. Before ``listed`` there are no bars.
+    """
 
     bars: Annotated[int, Field(ge=200, le=5_000_000)] = 12_000
     edge: Annotated[float, Field(ge=0, lt=1)] = 0.2
     start: Stamp = "2023-01-01T00:00:00Z"
     price: Positive = 2000.0
     annual_volatility: Positive = 0.7
+    edge_bars: Annotated[int, Field(ge=1, le=500)] = 1
+    regime_ratio: Annotated[float, Field(ge=1, le=100)] = 1.0
+    regime_days: Positive = 30.0
+    jumps_per_year: NonNegative = 0.0
+    jump_size: Positive = 0.05
+    premium_sd: NonNegative = 3e-4
+    funding_hours: Literal[1, 2, 4, 8] = 8
+    correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    common_seed: Annotated[int, Field(ge=0)] = 0
+    listed: Stamp | None = None
     seed: int | None = None
 
 

@@ -24,7 +24,21 @@ With ``edge`` 0 every sign is a fair coin, whatever is known. With an edge the b
     best AUC      = 1/2 + (2/pi) asin(rho / sqrt 2)
     best accuracy = 1/2 + asin(rho) / pi
 
-Both are for the sign of the close-to-close return over one bar.
+Both are for the sign of the close-to-close return over one bar; other horizons are measured
+(``perpwalk.simulate_truth``).
+
+Beyond that, to order (each left out by default, and then not drawn, so the bytes stay the same):
+
+* ``edge_bars`` n: the sign follows ``(s_t + s_(t-1) + ... + s_(t-n+1)) / sqrt(n)``, which is again
+  standard normal: the same best AUC, but it takes n bars of volume to know it, and a score goes on
+  working for n bars.
+* ``regime_ratio``: calm and wild times take turns (a Markov chain with equal shares, each lasting
+  ``regime_days`` on average); the mean squared volatility stays what was asked for.
+* Jumps: Poisson, ``jumps_per_year``; a bar with one moves ``|N(0, jump_size)|`` further the way it
+  goes anyway, so the law of the sign, and with it the best AUC, is untouched.
+* ``correlation`` rho: the uniform draws behind the signs are joined by a Gaussian copula with those
+  of a market of ``common_seed``; so is the volatility. Each contract's own law stays as it is.
+* ``listed``: the bars before are cut away; ``funding_hours`` and ``premium_sd`` shape the funding.
 
 Every ingredient has its own random stream, drawn in the order of bars and normalised by constants
 only, so the **prefix property holds**: a shorter simulation with the same seed equals the start of
@@ -57,7 +71,8 @@ from perpwalk.errors import ConfigError
 BASE_VOLUME = 1000.0
 VOLUME_SPREAD = 0.8  # standard deviation of log volume
 
-_STREAMS = ("score", "sign", "size", "volatility", "high", "low", "premium")
+# Streams are told apart by their place: new ones go to the end.
+_STREAMS = ("score", "sign", "size", "volatility", "high", "low", "premium", "regime", "jump")
 _HOUR = 3600 * 10**9
 _YEAR_HOURS = 365 * 24
 _DEGREES = 5.0
@@ -65,11 +80,9 @@ _LOG_VOL_SD = 0.4
 _LOG_VOL_MEMORY_HOURS = 72.0
 _SEASON = 0.5
 _SEASON_PEAK_HOUR = 14.0
-_PREMIUM_SD = 3e-4
 _PREMIUM_MEMORY_HOURS = 24.0
 _PREMIUM_PUSH = 0.01  # share of the past return that stays in the premium
 _MARK_SHARE = 0.5
-_SETTLE = 8 * _HOUR
 _INTEREST = 1e-4
 _CLAMP = 5e-4
 _CAP = 7.5e-3
@@ -122,22 +135,44 @@ def simulate_market(section: Simulate, *, symbol: str, interval: pd.Timedelta, s
     """
     draws = _streams(seed)
     opens = _open_times(section, interval)
-    score = draws["score"].standard_normal(section.bars + 1)  # the first precedes the first bar
+    # The first `edge_bars` of them precede the first bar.
+    score = draws["score"].standard_normal(section.bars + section.edge_bars)
     moves = _moves(section, interval, opens, score, draws)
-    bars = _bars(section, symbol, interval, opens, moves, score[1:], draws)
-    premium = _premium(interval, moves.returns, draws["premium"])
+    bars = _bars(section, symbol, interval, opens, moves, score[section.edge_bars :], draws)
+    premium = _premium(section, interval, moves.returns, draws["premium"])
     mark = _mark(bars, premium)
+    funding = _funding(bars, mark, premium, section.funding_hours * _HOUR)
+    if section.listed is not None:
+        bars, mark, funding = _listed(section.listed, bars, mark, funding)
+    longer = {} if section.edge_bars == 1 else {"edge_bars": float(section.edge_bars)}
     return Market(
         bars=bars,
-        funding=_funding(bars, mark, premium),
+        funding=funding,
         mark=mark,
         sources=(_source(bars),),
         truth={
             "edge": section.edge,
             "best_auc": best_auc(section.edge),
             "best_accuracy": best_accuracy(section.edge),
+            **longer,
         },
     )
+
+
+def _listed(
+    listed: str, bars: BarFrame, mark: BarFrame, funding: FundingFrame
+) -> tuple[BarFrame, BarFrame, FundingFrame]:
+    """Cut away what lies before the contract was listed."""
+    begin = to_ns(pd.Timestamp(listed))
+    first = int(np.searchsorted(to_ns(bars.open_time), begin, side="left"))
+    if len(bars) - first < 2:
+        raise ConfigError(
+            f"{listed} leaves no bar; the market ends at {bars.close_time[-1]}",
+            key="market.simulate.listed",
+        )
+    settled = int(np.searchsorted(to_ns(funding.settle_time), begin, side="right"))
+    n = len(bars)
+    return bars.rows(first, n), mark.rows(first, n), funding.rows(settled, len(funding))
 
 
 def _streams(seed: int) -> dict[str, np.random.Generator]:
@@ -180,25 +215,80 @@ def _moves(
 ) -> _Moves:
     from scipy.special import ndtr  # 0.2 s of import that only a simulation needs
 
-    sigma = _volatility(section, interval, opens, draws["volatility"])
+    regimes = draws["regime"] if section.regime_ratio > 1 else None
+    sigma = _volatility(section, interval, opens, draws["volatility"], regimes)
     tails = draws["size"].standard_t(_DEGREES, section.bars) / math.sqrt(_DEGREES / (_DEGREES - 2))
     size = np.maximum(sigma * np.abs(tails), _SMALLEST_MOVE)
+    if section.jumps_per_year > 0:
+        size = size + _jumps(section, interval, draws["jump"])
     gain = section.edge / math.sqrt(1 - section.edge**2)
-    up: BoolArray = draws["sign"].random(section.bars) < ndtr(gain * score[:-1])
+    chance = draws["sign"].random(section.bars)
+    if section.correlation > 0:
+        common = _streams(section.common_seed)["sign"].random(section.bars)
+        chance = _coupled(chance, common, section.correlation)
+    up: BoolArray = chance < ndtr(gain * _drive(score, section.edge_bars))
     return _Moves(np.where(up, size, -size), sigma)
 
 
+def _drive(score: FloatArray, bars: int) -> FloatArray:
+    """Return what decides the sign of each return: the scores of the bars before it, mixed."""
+    if bars == 1:
+        return score[:-1]
+    total = np.concatenate(([0.0], np.cumsum(score)))
+    driving: FloatArray = (total[bars:-1] - total[: -bars - 1]) / math.sqrt(bars)
+    return driving
+
+
+def _coupled(own: FloatArray, common: FloatArray, correlation: float) -> FloatArray:
+    """Join uniform draws to common ones by a Gaussian copula; they stay uniform."""
+    from scipy.special import ndtr, ndtri
+
+    mixed = math.sqrt(correlation) * ndtri(common) + math.sqrt(1 - correlation) * ndtri(own)
+    joined: FloatArray = ndtr(mixed)
+    return joined
+
+
+def _jumps(section: Simulate, interval: pd.Timedelta, draw: np.random.Generator) -> FloatArray:
+    """Return how much further a bar moves for a jump; 0 where there is none."""
+    share = section.jumps_per_year * (interval / pd.Timedelta("1h")) / _YEAR_HOURS
+    drawn = draw.random((section.bars, 2))  # two of each bar, so that a prefix stays a prefix
+    from scipy.special import ndtri
+
+    far: FloatArray = np.abs(ndtri(np.maximum(drawn[:, 1], 1e-300))) * section.jump_size
+    return np.where(drawn[:, 0] < -math.expm1(-share), far, 0.0)
+
+
+def _regimes(section: Simulate, interval: pd.Timedelta, draw: np.random.Generator) -> FloatArray:
+    """Return what each bar's volatility is multiplied by; its square is 1 on average."""
+    calm = math.sqrt(2 / (1 + section.regime_ratio**2))
+    stay = math.exp(-(interval / pd.Timedelta("1d")) / section.regime_days)
+    # The first draw says in which regime it begins, the others whether it turns.
+    drawn = draw.random(section.bars)
+    turns = np.concatenate((drawn[:1] < 0.5, drawn[1:] >= (1 + stay) / 2))
+    wild: BoolArray = np.cumsum(turns) % 2 == 1
+    return calm * np.where(wild, section.regime_ratio, 1.0)
+
+
 def _volatility(
-    section: Simulate, interval: pd.Timedelta, opens: IntArray, draw: np.random.Generator
+    section: Simulate,
+    interval: pd.Timedelta,
+    opens: IntArray,
+    draw: np.random.Generator,
+    regimes: np.random.Generator | None,
 ) -> FloatArray:
     hours = interval / pd.Timedelta("1h")
     base = section.annual_volatility * math.sqrt(hours / _YEAR_HOURS)
-    log_vol = _ar1(draw.standard_normal(section.bars), hours / _LOG_VOL_MEMORY_HOURS) * _LOG_VOL_SD
+    shocks = draw.standard_normal(section.bars)
+    if section.correlation > 0:
+        shared = _streams(section.common_seed)["volatility"].standard_normal(section.bars)
+        rho = section.correlation
+        shocks = math.sqrt(rho) * shared + math.sqrt(1 - rho) * shocks
+    log_vol = _ar1(shocks, hours / _LOG_VOL_MEMORY_HOURS) * _LOG_VOL_SD
     hour = (opens % (24 * _HOUR)) / _HOUR
     season = 1 + _SEASON * np.cos(2 * math.pi * (hour - _SEASON_PEAK_HOUR) / 24)
     season /= math.sqrt(1 + _SEASON**2 / 2)  # mean square over the day
     sigma: FloatArray = base * season * np.exp(log_vol - _LOG_VOL_SD**2)
-    return sigma
+    return sigma if regimes is None else sigma * _regimes(section, interval, regimes)
 
 
 def _ar1(shocks: FloatArray, decay: float) -> FloatArray:
@@ -267,12 +357,14 @@ def _extremes(
 # ── premium, mark, funding ───────────────────────────────────────────────────────────────────────
 
 
-def _premium(interval: pd.Timedelta, returns: FloatArray, draw: np.random.Generator) -> FloatArray:
+def _premium(
+    section: Simulate, interval: pd.Timedelta, returns: FloatArray, draw: np.random.Generator
+) -> FloatArray:
     """Return the premium at each close, shape (n,): mean reverting, pushed by past returns."""
     from scipy.signal import lfilter
 
     decay = (interval / pd.Timedelta("1h")) / _PREMIUM_MEMORY_HOURS
-    noise = _PREMIUM_SD * _ar1(draw.standard_normal(len(returns)), decay)
+    noise = section.premium_sd * _ar1(draw.standard_normal(len(returns)), decay)
     pushed = lfilter([_PREMIUM_PUSH], [1.0, -math.exp(-decay)], returns)
     premium: FloatArray = np.clip(noise + pushed, -0.02, 0.02)
     return premium
@@ -297,17 +389,20 @@ def _mark(bars: BarFrame, premium: FloatArray) -> BarFrame:
     )
 
 
-def _funding(bars: BarFrame, mark: BarFrame, premium: FloatArray) -> FundingFrame:
-    """Settle every 8 h on the mean premium of the bars closed in the 8 h before."""
+def _funding(bars: BarFrame, mark: BarFrame, premium: FloatArray, every: int) -> FundingFrame:
+    """Settle at each multiple of ``every`` on the mean premium of the bars closed since the last.
+
+    Interest of 0.01 % is for 8 h; a shorter interval bears its share of it and of the premium.
+    """
     closes = to_ns(bars.close_time)
     begin, end = to_ns(bars.open_time[0]), int(closes[-1])
-    stamps = _SETTLE * np.arange(begin // _SETTLE + 1, end // _SETTLE + 1, dtype=np.int64)
+    stamps = every * np.arange(begin // every + 1, end // every + 1, dtype=np.int64)
     stop = np.searchsorted(closes, stamps, side="right")
-    start = np.searchsorted(closes, stamps - _SETTLE, side="right")
+    start = np.searchsorted(closes, stamps - every, side="right")
     start = np.where(start == stop, np.maximum(stop - 1, 0), start)  # bars longer than 8 h
     total = np.concatenate(([0.0], np.cumsum(premium)))
     mean = (total[stop] - total[start]) / np.maximum(stop - start, 1)
-    rate = mean + np.clip(_INTEREST - mean, -_CLAMP, _CLAMP)
+    rate = (mean + np.clip(_INTEREST - mean, -_CLAMP, _CLAMP)) * (every / (8 * _HOUR))
     ended = np.maximum(stop - 1, 0)
     return FundingFrame.of(
         from_ns(stamps),

@@ -302,7 +302,7 @@ def findings_of(tmp_path: Path, frame: pd.DataFrame) -> dict[str, str | None]:
 
 def test_an_ordinary_market_has_no_findings(tmp_path):
     """Nothing is said where there is nothing to say."""
-    assert {} == findings_of(tmp_path, market())
+    assert {} == findings_of(tmp_path, market(210))
 
 
 def test_a_jump_is_reported_with_its_bar(tmp_path):

@@ -27,7 +27,7 @@ from perpwalk.errors import UsageError
 from perpwalk.labels import duration_bars
 from perpwalk.metrics import Scored, of_symbol, scored_rows
 from perpwalk.runs import Run
-from perpwalk.simulate import best_accuracy, best_auc
+from perpwalk.simulate_truth import reachable
 from perpwalk.uncertainty.auc import delong_interval, placements
 from perpwalk.uncertainty.bootstrap import Target, bootstrap_estimates
 from perpwalk.uncertainty.estimate import Estimate
@@ -291,8 +291,12 @@ def _known_best(config: Config) -> dict[str, float] | None:
     """Return what the best forecast of a simulated market reaches; None on real data."""
     if not config.is_simulated:
         return None
-    edge = max(one.market.simulate.edge for one in config.each_market())
-    return {"best_auc": best_auc(edge), "best_accuracy": best_accuracy(edge)}
+    markets = [one.market for one in config.each_market()]
+    interval = parse_duration(markets[0].interval, pd.Timedelta(0))
+    bars = duration_bars(config.label.horizon, interval, key="label.horizon")
+    reached = [reachable(one.simulate.edge, one.simulate.edge_bars, bars) for one in markets]
+    auc, accuracy, error = max(reached)
+    return {"best_auc": auc + 2 * error, "best_accuracy": accuracy + 2 * error}
 
 
 def _check_fractions(**values: float) -> None:

@@ -29,6 +29,7 @@ from perpwalk.domain import (
 )
 from perpwalk.ledger import Ledger
 from perpwalk.metrics import MetricsTable, of_symbol
+from perpwalk.simulate_truth import at_horizon
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,7 @@ def _labels_and_forecasts(
             whole,
             train_up_rate=train_up_rates(one.labels, one.folds),
             validation_scores=one.validation_scores,
-            known_best=one.market.truth or None,
+            known_best=at_horizon(one.market.truth, one.labels.horizon) or None,
         )
         own = predictions if one.name is None else of_symbol(predictions, one.name)
         yield from one.about(audit_predictions(own, context))
@@ -169,7 +170,7 @@ def _best_known(contracts: Sequence[Contract]) -> Mapping[str, float] | None:
 
     ``markets`` counts them: an account over so many independent ones may earn the more.
     """
-    truths = [one.market.truth for one in contracts]
+    truths = [at_horizon(one.market.truth, one.labels.horizon) for one in contracts]
     if not all(truths):
         return None
     if len(truths) == 1:

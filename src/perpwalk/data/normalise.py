@@ -76,7 +76,8 @@ def convert(path: Path, out: Path, wanted: Wanted) -> Converted:
     else:
         bars, findings, source = _bars(path, kind, wanted)
         frame = _bar_table(bars, with_volume=kind == "ohlcv")
-    _write(frame, out, suffix)
+    text = suffix.startswith(".csv")
+    write_table(_stamped(frame) if text else frame, out, suffix)
     return Converted(out, len(frame), source, tuple(findings))
 
 
@@ -123,8 +124,11 @@ def _funding_table(funding: FundingFrame, path: Path, wanted: Wanted) -> pd.Data
     return kept
 
 
-def _write(frame: pd.DataFrame, out: Path, suffix: str) -> None:
-    """Write beside the place and move there: an interrupted conversion leaves nothing half-made."""
+def write_table(frame: pd.DataFrame, out: Path, suffix: str) -> None:
+    """Write a table in the form its suffix names.
+
+    Written beside the place and moved there: an interruption leaves nothing half-made.
+    """
     part = out.with_name(f"{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +137,7 @@ def _write(frame: pd.DataFrame, out: Path, suffix: str) -> None:
         elif suffix == ".feather":
             frame.reset_index(drop=True).to_feather(part)
         else:
-            text = _stamped(frame).to_csv(index=False, lineterminator="\n").encode()
+            text = frame.to_csv(index=False, lineterminator="\n").encode()
             # Without a time inside, so that the same bars give the same bytes.
             part.write_bytes(gzip.compress(text, mtime=0) if suffix == ".csv.gz" else text)
         os.replace(part, out)
