@@ -32,9 +32,7 @@ def simulate(
     regime_days: Annotated[float, typer.Option(help="Mean days a regime lasts.")] = 30.0,
     jumps: Annotated[float, typer.Option(help="Jumps a year.")] = 0.0,
     jump_size: Annotated[float, typer.Option(help="Their size, a standard deviation.")] = 0.05,
-    premium: Annotated[
-        float, typer.Option(help="Deviation of the premium funding follows.")
-    ] = 3e-4,
+    premium: Annotated[float, typer.Option(help="Deviation of the premium that funds.")] = 3e-4,
     funding_hours: Annotated[int, typer.Option(help="Hours between settlements: 1, 2, 4, 8.")] = 8,
     correlation: Annotated[float, typer.Option(help="Of the symbols with each other.")] = 0.0,
     listed: Annotated[

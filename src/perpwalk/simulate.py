@@ -36,8 +36,9 @@ Beyond that, to order (each left out by default, and then not drawn, so the byte
   ``regime_days`` on average); the mean squared volatility stays what was asked for.
 * Jumps: Poisson, ``jumps_per_year``; a bar with one moves ``|N(0, jump_size)|`` further the way it
   goes anyway, so the law of the sign, and with it the best AUC, is untouched.
-* ``correlation`` rho: the uniform draws behind the signs are joined by a Gaussian copula with those
-  of a market of ``common_seed``; so is the volatility. Each contract's own law stays as it is.
+* ``correlation`` rho: the draws behind signs and sizes are joined by Gaussian copulas with those of
+  a market of ``common_seed``, and so is the volatility. Each contract's own law stays as it is. The
+  correlation of the returns is lower than rho: ``docs/data.md`` has measured figures.
 * ``listed``: the bars before are cut away; ``funding_hours`` and ``premium_sd`` shape the funding.
 
 Every ingredient has its own random stream, drawn in the order of bars and normalised by constants
@@ -217,7 +218,11 @@ def _moves(
 
     regimes = draws["regime"] if section.regime_ratio > 1 else None
     sigma = _volatility(section, interval, opens, draws["volatility"], regimes)
-    tails = draws["size"].standard_t(_DEGREES, section.bars) / math.sqrt(_DEGREES / (_DEGREES - 2))
+    tails = draws["size"].standard_t(_DEGREES, section.bars)
+    if section.correlation > 0:
+        shared = _streams(section.common_seed)["size"].standard_t(_DEGREES, section.bars)
+        tails = _coupled_sizes(tails, shared, section.correlation)
+    tails = tails / math.sqrt(_DEGREES / (_DEGREES - 2))
     size = np.maximum(sigma * np.abs(tails), _SMALLEST_MOVE)
     if section.jumps_per_year > 0:
         size = size + _jumps(section, interval, draws["jump"])
@@ -246,6 +251,19 @@ def _coupled(own: FloatArray, common: FloatArray, correlation: float) -> FloatAr
     mixed = math.sqrt(correlation) * ndtri(common) + math.sqrt(1 - correlation) * ndtri(own)
     joined: FloatArray = ndtr(mixed)
     return joined
+
+
+def _coupled_sizes(own: FloatArray, common: FloatArray, correlation: float) -> FloatArray:
+    """Join the magnitudes of Student-t draws in the same way; each keeps its law."""
+    from scipy.special import stdtr, stdtrit
+
+    def rank(values: FloatArray) -> FloatArray:
+        within: FloatArray = np.clip(2 * stdtr(_DEGREES, np.abs(values)) - 1, 1e-12, 1 - 1e-12)
+        return within
+
+    joined: FloatArray = _coupled(rank(own), rank(common), correlation)
+    sizes: FloatArray = stdtrit(_DEGREES, (joined + 1) / 2)
+    return sizes
 
 
 def _jumps(section: Simulate, interval: pd.Timedelta, draw: np.random.Generator) -> FloatArray:

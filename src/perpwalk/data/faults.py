@@ -78,7 +78,7 @@ def _gap(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
         stop = min(start + int(rng.integers(1, longest + 1)), len(frame) - 2)
         gone.update(range(start, stop))
     rows = np.array(sorted(gone))
-    return frame.drop(index=rows), _stamps(frame, rows)
+    return frame.drop(index=sorted(gone)), _stamps(frame, rows)
 
 
 def _duplicate(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:

@@ -84,9 +84,9 @@ def _write_symbol(out: Path, order: Order, symbol: str) -> list[dict[str, Any]]:
     tables = _tables(market, order.tick)
     done = _outages(tables, market, order, rng, symbol)
     for name, count in order.faults:
-        kind = faults.named(name).kind
-        tables[kind], stamps = faults.apply(name, tables[kind], rng, count)
-        done.append({"symbol": symbol, "file": _name(order, symbol, kind), "fault": name,
+        of = faults.named(name).kind
+        tables[of], stamps = faults.apply(name, tables[of], rng, count)
+        done.append({"symbol": symbol, "file": _name(order, symbol, of), "fault": name,
                      "says": faults.named(name).says, "stamps": stamps})  # fmt: skip
     for kind, table in tables.items():
         if not order.suffix.startswith(".csv"):

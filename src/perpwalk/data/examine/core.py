@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,15 @@ ENOUGH = 0.99
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """One file: what it holds, its figures, and why a run would refuse it (None: it would not)."""
+    """One file: what it holds, its figures, and why a run would refuse it (None: it would not).
+
+    ``contract`` tells the files of one contract from another's; empty where files alone are given.
+    """
 
     series: Series
     facts: Facts
     refusal: str | None
+    contract: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +147,7 @@ def _section_files(
         if kind != "ohlcv" and bars is not None:  # the others are asked for as far as bars reach
             since = since or pd.Timestamp(bars.begin, tz="UTC").isoformat()
             until = until or pd.Timestamp(bars.end, tz="UTC").isoformat()
-        one = _examined(series, since, until, None)
+        one = replace(_examined(series, since, until, None), contract=section.symbol)
         bars = one.facts if kind == "ohlcv" else bars
         files.append(one)
     return files, unreadable
@@ -210,15 +214,17 @@ def _examination(
     refusals: Sequence[str],
     extra: Sequence[Finding],
 ) -> Examination:
-    series = [one.series for one in files]
-    within = [cut(one.series, one.facts.begin, None) for one in files]
-    compared = compare_sources([one for one in within if len(one.ns)])
+    compared: list[Comparison] = []
     findings = [finding for one in files for finding in (*one.series.findings, *_gaps(one))]
     findings += extra
+    for contract in dict.fromkeys(one.contract for one in files):
+        own = [one for one in files if one.contract == contract]
+        within = [cut(one.series, one.facts.begin, one.facts.end) for one in own]
+        compared += compare_sources([one for one in within if len(one.ns)])
+        if len(own) > 1:
+            series = [one.series for one in own]
+            findings += [*far_shorter(series), *funding_belongs(series)]
     findings += [finding for one in compared for finding in one.findings]
-    if len(series) > 1:
-        findings += far_shorter(series)
-        findings += funding_belongs(series)
     return Examination(
         subject=subject,
         files=tuple(files),

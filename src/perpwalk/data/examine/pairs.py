@@ -128,6 +128,12 @@ def _differences(
     if not len(common):
         yield Finding(code="D022", level=Level.WARN, where=where, message="no stamp in common")
         return
+    if one.kind != "funding" and float(np.median(apart)) > FAR:
+        yield Finding(
+            code="D022", level=Level.WARN, where=where,
+            message=f"values are {float(np.median(apart)):.0%} apart (median): another contract",
+        )  # fmt: skip
+        return
     median, limit = float(np.median(apart)), 1e-4 if one.kind == "funding" else 0.002
     unlike = here is not None and here < 0.9
     scale = "" if one.kind == "funding" else " of the value"
