@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,10 +290,25 @@ def test_thinned_curves_keep_every_extreme() -> None:
     assert (100, 1) == (len(same), one)
 
 
+def test_other_seeds_stand_on_the_page_and_their_models_are_no_folds(tmp_path: Path) -> None:
+    """What is known of seeds is said; a repeat's features make no fold of their own."""
+    made = write_run(tmp_path / "seeded", replay(300))
+    repeat = made.path / "models" / "seed-11" / "fold-000"
+    repeat.mkdir(parents=True)
+    (repeat / "features.json").write_text('{"selected": ["rsi_14"]}')
+    data = reports.page_data(made)
+    told = {"seeded": True, "headline": 7, "runs": None}
+    page = markup_of(render_page(replace(data, audit={**data.audit, "seeds": told})))
+
+    assert ["000"] == list(data.selected)
+    assert "One seed (7)" in page[page.index('id="seeds"') :]
+    assert 'id="seeds"' not in page_of(made)
+
+
 def test_an_optional_table_is_shown_where_its_file_is(run: Run, tmp_path: Path) -> None:
-    """A run with seeds.csv has a section of further checks; one without has none."""
+    """A run with placebo.csv has a section of further checks; one without has none."""
     assert "Further checks" not in page_of(run)
     other = write_run(tmp_path / "seeded", replay(300))
-    (other.path / "seeds.csv").write_text("seed,auc\n1,0.55\n2,0.56\n")
+    (other.path / "placebo.csv").write_text("seed,auc\n1,0.50\n2,0.51\n")
 
     assert "Further checks" in page_of(Run(other.path))

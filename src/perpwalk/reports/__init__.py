@@ -171,7 +171,7 @@ def page_data(run: Run) -> PageData:
 
 
 # What only some runs or comparisons have: a file in the folder and how the page calls it.
-_EXTRAS = {"seeds.csv": "The same run with other seeds", "placebo.csv": "Placebo: nothing to find"}
+_EXTRAS = {"placebo.csv": "Placebo: nothing to find"}
 
 
 def _extras(folder: Path) -> dict[str, pd.DataFrame]:
@@ -186,12 +186,15 @@ def _extras(folder: Path) -> dict[str, pd.DataFrame]:
 def _selected(run: Run) -> dict[str, list[str]]:
     """Return the features each fold kept, where its model folder says so.
 
-    A fold is named by its number, after its symbol where several have models of their own.
+    A fold is named by its number, after its symbol where several have models of their own. Repeats
+    with other seeds keep what the headline's fold kept and are left out.
     """
     found = {}
     models = run.path / "models"
     for file in sorted(models.glob("**/fold-*/features.json")):
         parts = file.parent.relative_to(models).parts
+        if parts[0].startswith("seed-"):
+            continue
         found[" ".join(part.removeprefix("fold-") for part in parts)] = [
             str(name) for name in json.loads(file.read_text(encoding="utf-8"))["selected"]
         ]

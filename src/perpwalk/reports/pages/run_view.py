@@ -24,6 +24,8 @@ from perpwalk.reports.pages.parts import (
     finding_lists,
     heading,
 )
+from perpwalk.reports.seeds import HEADER as SEED_HEADER
+from perpwalk.reports.seeds import seeds_of
 
 TEMPLATE = "run.html.j2"
 LEVEL = 0.95
@@ -88,6 +90,7 @@ def _context(data: PageData) -> dict[str, Any]:
         "multiples": _multiples(data.equity),
         "settled": _funding(data.funding),
         "fates": _fates(data.orders),
+        "seeds": _seeds(data.audit),
         "extras": list(data.extras),
         "counts": {name: len(getattr(data, name)) for name in _GRIDS},
         "has": {
@@ -151,6 +154,12 @@ def _cards(metrics: pd.DataFrame) -> list[Card]:
         bounded_card("trades", row, "trades", words.count,
                      small=f"won {words.percent(row['win_rate'])}"),
     ]  # fmt: skip
+
+
+def _seeds(audit: Mapping[str, Any]) -> tuple[str, Cells] | None:
+    """Return what training with other seeds came to: a sentence and a table."""
+    found = seeds_of(audit)
+    return None if found is None else (found.note, Cells(SEED_HEADER, found.rows))
 
 
 _COUNTED = ("trades",)
