@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 from browser_page import Opened
+from compared import kept_comparison
+from hand_made_run import replay, write_run
 from playwright.sync_api import Browser, sync_playwright
+
+from perpwalk import reports
+from perpwalk.compare import Comparison
+from perpwalk.runs import Run
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
@@ -57,3 +63,19 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Opened]]:
     yield open_file
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run with its page."""
+    made = write_run(tmp_path_factory.mktemp("honest"), replay(900))
+    reports.write_page_of(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """A comparison with its page."""
+    made = kept_comparison(tmp_path_factory.mktemp("comparison"))
+    reports.write_comparison_page(made)
+    return made

@@ -9,39 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser_page import Visit
-from compared import kept_comparison
 from hand_made_run import NASTY
 
 from perpwalk import reports
 from perpwalk.compare import Comparison
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    made = kept_comparison(tmp_path_factory.mktemp("comparison"))
-    reports.write_comparison_page(made)
-    return made
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page_file(found: Comparison) -> Path:
     assert found.path is not None
     return found.path / "comparison.html"
-
-
-def test_every_chart_draws_and_nothing_is_asked_for(visit: Visit, page_file: Path) -> None:
-    """Growth, drawdown, intervals, differences and ranks draw; the file is the only request."""
-    opened = visit(page_file)
-    count = opened.draw_all()
-    drawn = opened.page.evaluate(
-        "[...document.querySelectorAll('.plot')].map((plot) =>"
-        " plot.querySelectorAll('.trace path, .hm image').length)"
-    )
-
-    assert 5 == count == len(drawn)
-    assert 0 < min(drawn)
-    assert [] == opened.logged
-    assert [page_file.as_uri()] == opened.asked
 
 
 def test_the_verdict_and_who_is_left_out_come_first(
@@ -110,28 +87,6 @@ def test_the_cursor_names_the_nearest_curve(
     names = [*found.ranked, *found.benchmarks]
     assert any(told.startswith(f"{name} ") for name in names)
     assert len(names) == page.locator("#variants .value", has_text=".").count()
-
-
-def test_axe_has_no_serious_finding_in_either_theme(visit: Visit, page_file: Path) -> None:
-    """With everything open, axe-core finds nothing serious or critical, in light and in dark."""
-    opened = visit(page_file)
-    opened.open_all()
-    opened.draw_all()
-    assert [] == opened.serious()
-
-    opened.page.locator("#theme").click()
-    assert "dark" == opened.page.locator("html").get_attribute("data-theme")
-    opened.settle()
-    assert [] == opened.serious()
-
-
-def test_a_phone_does_not_scroll_sideways(visit: Visit, page_file: Path) -> None:
-    """At 360 pixels nothing but a table's own frame is wider than the screen."""
-    opened = visit(page_file, phone=True)
-    opened.draw_all()
-
-    assert 360 == opened.page.evaluate("document.documentElement.scrollWidth")
-    assert [] == opened.logged
 
 
 def test_fifty_variants_over_52_000_bars_stay_small(

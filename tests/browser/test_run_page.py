@@ -17,14 +17,7 @@ from perpwalk.reports.pages.run_view import PageData, render_page
 from perpwalk.runs import Run
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    made = write_run(tmp_path_factory.mktemp("honest"), replay(900))
-    reports.write_page_of(made)
-    return made
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page_file(run: Run) -> Path:
     return run.path / "report.html"
 
@@ -33,22 +26,6 @@ def page_file(run: Run) -> Path:
 def invalid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = write_run(tmp_path_factory.mktemp("invalid"), replay(300), (WRONG,))
     return reports.write_page_of(made)
-
-
-def test_every_chart_draws_and_nothing_is_asked_for(visit: Visit, page_file: Path) -> None:
-    """All charts hold curves, no word is logged, and the file is the only request."""
-    opened = visit(page_file)
-    count = opened.draw_all()
-
-    assert 9 <= count
-    drawn = opened.page.evaluate(
-        "[...document.querySelectorAll('.plot')].filter((plot) => plot.clientWidth)"
-        ".map((plot) => plot.querySelectorAll('.trace path, .scatterlayer path, .hm image').length)"
-    )
-    assert count == len(drawn)
-    assert 0 < min(drawn)
-    assert [] == opened.logged
-    assert [page_file.as_uri()] == opened.asked
 
 
 def test_zoom_acts_on_all_panels(visit: Visit, page_file: Path) -> None:
@@ -203,32 +180,6 @@ def test_both_themes_can_be_chosen(visit: Visit, page_file: Path) -> None:
     assert dark[0] != light[0]
     assert dark[1] != light[1]
     assert "light" in str(page.locator("#theme").get_attribute("aria-label"))
-
-
-def test_axe_has_no_serious_finding_in_either_theme(visit: Visit, page_file: Path) -> None:
-    """With everything open, axe-core finds nothing serious or critical, in light and in dark."""
-    opened = visit(page_file)
-    opened.open_all()
-    opened.draw_all()
-    assert [] == opened.serious()
-
-    opened.page.locator("#theme").click()
-    assert "dark" == opened.page.locator("html").get_attribute("data-theme")
-    opened.settle()
-    assert [] == opened.serious()
-
-
-def test_a_phone_does_not_scroll_sideways(visit: Visit, page_file: Path) -> None:
-    """At 360 pixels nothing but a table's own frame is wider than the screen, and charts draw."""
-    opened = visit(page_file, phone=True)
-    opened.draw_all()
-
-    assert 360 == opened.page.evaluate("document.documentElement.scrollWidth")
-    widths = opened.page.evaluate(
-        "[...document.querySelectorAll('.plot')].map((plot) => plot.getBoundingClientRect().right)"
-    )
-    assert max(widths) <= 360
-    assert [] == opened.logged
 
 
 def test_an_invalid_run_shows_no_headline_and_stamps_its_charts(

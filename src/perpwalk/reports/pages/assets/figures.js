@@ -189,8 +189,7 @@
       const mine = rows.filter((row) => (row.stage ?? "") === stage);
       const of = stage ? `, ${stage}` : "";
       const draw = (title, parts, axis) => {
-        if (!mine.some((row) => parts.some(([name]) => row[name] === row[name]
-          && row[name] !== undefined))) return;
+        if (!mine.some((row) => parts.some(([name]) => Number.isFinite(row[name])))) return;
         const host = pw.make("figure", { class: "chart" });
         pw.byId("training").append(host);
         new pw.Figure(host, title, () => epochs(mine, parts, axis), { ...options, height: 300 });
@@ -205,7 +204,7 @@
     const lines = [...new Set(rows.map((row) => row.line))];
     const most = Math.max(...rows.map((row) => row.epoch));
     const data = parts.flatMap(([name, dash], part) => lines.map((line, number) => {
-      const mine = rows.filter((row) => row.line === line && row[name] === row[name]);
+      const mine = rows.filter((row) => row.line === line && Number.isFinite(row[name]));
       return {
         x: mine.map((row) => row.epoch), y: mine.map((row) => row[name]), type: "scatter",
         mode: most > 40 ? "lines" : "lines+markers", hoverinfo: "text",
