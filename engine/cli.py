@@ -88,6 +88,9 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Make the run again, replacing a finished one.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither read nor write the cache of earlier work.")
+    ] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
     ] = False,
@@ -127,7 +130,8 @@ def run(
         audits.ensure(out, resolved, audit, tell)
         finished = run_experiment(
             resolved, out=out, variant=variant_of_file(layered.files), force=force,
-            prior_trials=prior_trials, reporter=tell, config_files=tuple(map(str, layered.files)),
+            cache=not no_cache, prior_trials=prior_trials, reporter=tell,
+            config_files=tuple(map(str, layered.files)),
         )  # fmt: skip
     finished = _accepted(finished, accept_suspect)
     _show(finished)

@@ -19,6 +19,7 @@ import pandas as pd
 from engine import ledger_engine, making, variants
 from engine.experiment import run_experiment
 from engine.making import Shared
+from engine.memory import Memory, open_memory
 from engine.plugins import load_strategy
 from engine.progress import Hushed, Reporter, Silent
 from engine.variants import Asked, Grid, Item
@@ -54,6 +55,7 @@ def compare(
     overrides: Sequence[str] = (),
     reports_too: bool = False,
     force: bool = False,
+    cache: bool = True,
     prior_trials: int | None = None,
     resamples: int = RESAMPLES,
     reporter: Reporter | None = None,
@@ -76,6 +78,8 @@ def compare(
         Give each variant its own tearsheet and page too.
     force
         Make finished variants again.
+    cache
+        Take out of the cache what it holds, unless forced, and put into it what is made.
     prior_trials
         Trials made elsewhere or before; put on record with the others.
 
@@ -95,7 +99,10 @@ def compare(
     _check_loadable(asked)
     if prior_trials is not None:
         _declare(out, prior_trials)
-    answered = _once(_answer(asked, out, reports_too=reports_too, force=force, tell=tell), tell)
+    memory = open_memory(out, fresh=force) if cache else None
+    answered = _once(
+        _answer(asked, out, reports_too=reports_too, force=force, memory=memory, tell=tell), tell
+    )
     tell.stage("compare")
     changed = variants.changes([one.asked for one in answered])
     folder = _place(out, answered)
@@ -151,12 +158,18 @@ def _check_loadable(asked: Sequence[Asked]) -> None:
 
 
 def _answer(
-    asked: Sequence[Asked], out: Path, *, reports_too: bool, force: bool, tell: Reporter
+    asked: Sequence[Asked],
+    out: Path,
+    *,
+    reports_too: bool,
+    force: bool,
+    memory: Memory | None,
+    tell: Reporter,
 ) -> list[Answered]:
     """Return every variant with its run, made where there is none yet."""
     finished = [(one.config, one.run) for one in asked if one.run is not None]
     known = [] if force else [*finished, *_on_disk(asked, out)]
-    shared = Shared(known, reports=reports_too)
+    shared = Shared(known, reports=reports_too, memory=memory)
     answers: dict[int, Answered] = {}
     places = making.order([one.config for one in asked])
     tell.say(_plan(asked, known))

@@ -14,7 +14,8 @@ from typing import Any
 import engine
 from engine import audits, seeds, stages, standing, tables
 from engine.crosscheck import covered
-from engine.making import Making, Shared, fold_names
+from engine.making import Making, fold_names
+from engine.memory import open_memory
 from engine.narration import Log, say_what_was_read
 from engine.parts import Prepared, Walked
 from engine.progress import Reporter, Silent
@@ -43,6 +44,7 @@ def run_experiment(
     prior_trials: int | None = None,
     reporter: Reporter | None = None,
     making: Making | None = None,
+    cache: bool = True,
     config_files: Sequence[str] = (),
 ) -> Run:
     """Run one experiment, or return the finished run that already answers the question.
@@ -60,8 +62,12 @@ def run_experiment(
         trial ledger and holds for the workspace; it does not change the question.
     reporter
         Told about stages, folds and epochs.
+    cache
+        Take out of the cache what it holds and put into it what is made; ``force`` takes nothing
+        out of it.
     making
-        Where the parts come from; ``engine.making.Shared`` where variants have them in common.
+        Where the parts come from, with a cache of its own or none; ``engine.making.Shared`` where
+        variants have them in common.
     config_files
         The files the configuration was read from, kept in the manifest.
 
@@ -70,7 +76,9 @@ def run_experiment(
     UserError
         Configuration, data or output are unusable; nothing half-made is left behind.
     """
-    tell, make = reporter or Silent(), making or Making()
+    tell = reporter or Silent()
+    make = making or Making(memory=open_memory(out, fresh=force) if cache else None)
+    make.begin()
     known: PlaceboRecord | None = None
     clock = StageClock()
     with clock.stage("load"):
@@ -83,7 +91,7 @@ def run_experiment(
     if answered is not None and lacks is not None:
         tell.say(f"{answered.path} answers this; {lacks}")
         known = Outside.of(answered.audit).placebo
-        make = make if isinstance(make, Shared) else Shared([(config, answered)], reports=True)
+        make = make.taking_from(config, answered)
     elif answered is not None and not force:
         tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
         if prior_trials is not None:
@@ -109,7 +117,10 @@ def run_experiment(
                 log.say(f"taking up an interrupted run: {folder.resumed_folds} folds are kept")
             walked = make.fit(config, prepared, folder, clock=clock, reporter=log)
             book = stages.replay_folds(config, walked, clock=clock, reporter=log)
-            band = seeds.band(config, walked, book, folder, clock=clock, reporter=log)
+            band = seeds.band(
+                config, walked, book, folder, memory=make.memory, clock=clock, reporter=log
+            )
+            make.tell(log)
             found = standing.look_outside(
                 out, config, digest=digest, hashes=hashes, equity=book.equity,
                 bar_seconds=markets[0].bars.interval.total_seconds(),
@@ -173,6 +184,7 @@ def _write(
             **found.anchors,
             "seeds": list(band.repeats),
             "config_files": list(config_files) or None,
+            "cache": make.from_cache(),
         },
     )
     with clock.stage("report"):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import audits, stages, walkforward
+from engine.memory import Memory
 from engine.parts import Prepared, Walked
 from engine.progress import Reporter
 from engine.stages import StageClock
@@ -37,9 +38,29 @@ from perpwalk.runs import Run, RunFolder
 
 
 class Making:
-    """Makes each part of a run anew."""
+    """Makes each part of a run, or takes it out of the cache where there is one."""
 
-    reports = True
+    def __init__(self, *, memory: Memory | None = None, reports: bool = True) -> None:
+        self.memory = memory
+        self.reports = reports
+
+    def taking_from(self, config: Config, run: Run) -> Making:
+        """Return one that takes the fits of a finished run, where they can be relied on."""
+        return Shared([(config, run)], reports=True, memory=self.memory)
+
+    def begin(self) -> None:
+        """Begin a run: count from here what comes out of the cache."""
+        if self.memory is not None:
+            self.memory.cache.counts.clear()
+
+    def tell(self, reporter: Reporter) -> None:
+        """Say what came out of the cache."""
+        for line in [] if self.memory is None else self.memory.told():
+            reporter.say(line)
+
+    def from_cache(self) -> dict[str, dict[str, int]] | None:
+        """Return what came out of the cache for the manifest; None where there is no cache."""
+        return None if self.memory is None else self.memory.cache.summary()
 
     def markets(self, config: Config) -> tuple[Market, ...]:
         """Read or simulate the contracts of the account."""
@@ -49,7 +70,7 @@ class Making:
         self, config: Config, markets: Sequence[Market], *, clock: StageClock, reporter: Reporter
     ) -> tuple[Prepared, ...]:
         """Compute features and labels and cut the folds."""
-        return stages.prepare(config, markets, clock=clock, reporter=reporter)
+        return stages.prepare(config, markets, memory=self.memory, clock=clock, reporter=reporter)
 
     def fit(
         self,
@@ -62,7 +83,9 @@ class Making:
     ) -> tuple[Walked, ...]:
         """Fit and forecast every fold, taking up those an interrupted run left."""
         del config  # each contract brings its own
-        return stages.walk_forward(prepared, work=folder.work, clock=clock, reporter=reporter)
+        return stages.walk_forward(
+            prepared, work=folder.work, memory=self.memory, clock=clock, reporter=reporter
+        )
 
     def place_models(self, folder: RunFolder, prepared: Sequence[Prepared]) -> None:
         """Put each fold's artifacts into ``models/fold-000``, or ``models/ETHUSDT/fold-000``."""
@@ -102,12 +125,23 @@ class Shared(Making):
     share them one after the other (``order``).
     """
 
-    def __init__(self, finished: Sequence[tuple[Config, Run]] = (), *, reports: bool) -> None:
-        self.reports = reports
+    def __init__(
+        self,
+        finished: Sequence[tuple[Config, Run]] = (),
+        *,
+        reports: bool,
+        memory: Memory | None = None,
+    ) -> None:
+        super().__init__(memory=memory, reports=reports)
         self._finished = {fit_key(config): (config, run) for config, run in finished}
         self._markets: tuple[str, tuple[Market, ...]] | None = None
         self._prepared: tuple[str, tuple[Prepared, ...]] | None = None
         self._fits: tuple[str, Fits] | None = None
+
+    def taking_from(self, config: Config, run: Run) -> Making:
+        """Return itself: it knows the finished runs."""
+        del config, run
+        return self
 
     def markets(self, config: Config) -> tuple[Market, ...]:
         """Return the contracts of the account, read once."""
@@ -124,7 +158,9 @@ class Shared(Making):
         known: tuple[Prepared, ...] = ()
         if self._prepared is not None and self._prepared[0] == key:
             known = self._prepared[1]
-        prepared = stages.prepare(config, markets, known=known, clock=clock, reporter=reporter)
+        prepared = stages.prepare(
+            config, markets, known=known, memory=self.memory, clock=clock, reporter=reporter
+        )
         self._prepared = key, prepared
         return prepared
 

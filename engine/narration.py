@@ -93,6 +93,8 @@ def fold_summary(result: FoldResult) -> str:
     number = result.fitted.fold.number
     if result.resumed:
         return f"fold {number}: kept from the interrupted run"
+    if result.recalled:
+        return f"fold {number}: from the cache"
     aucs = [
         report.validation_auc for report in result.training if report.validation_auc is not None
     ]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine import scoring, stages
+from engine.memory import Memory
 from engine.parts import Prepared, Walked
 from engine.progress import Reporter
 from engine.stages import StageClock
@@ -50,6 +51,7 @@ def band(
     book: Ledger,
     folder: RunFolder,
     *,
+    memory: Memory | None,
     clock: StageClock,
     reporter: Reporter,
 ) -> SeedBand:
@@ -64,8 +66,8 @@ def band(
     scores = [(config.seed, scoring.with_account(scoring.direction(walked), walked, book))]
     for seed in asked:
         again = stages.walk_forward(
-            with_seed(prepared, seed), work=folder.work / runs.seed_name(seed), clock=clock,
-            reporter=reporter,
+            with_seed(prepared, seed), work=folder.work / runs.seed_name(seed), memory=memory,
+            clock=clock, reporter=reporter,
         )  # fmt: skip
         with clock.stage(f"backtest seed {seed}"):
             scores.append((seed, scoring.replayed(config, again)))
@@ -79,7 +81,7 @@ def _say_cost(
     """Say how many fits are to come and, where this run has just made as many, how long."""
     folds = sum(len(one.results) for one in walked)
     told = f"compute.seeds: training again with {len(asked)} more seeds, {folds} folds each"
-    if not any(result.resumed for one in walked for result in one.results):
+    if not any(result.taken for one in walked for result in one.results):
         spent = next(s["seconds"] for s in clock.stages if s["stage"] == "train and predict")
         wait = spent * len(asked)
         told += f"; about {wait:.0f} s" if wait < 90 else f"; about {wait / 60:.0f} min"

@@ -22,6 +22,7 @@ import pandas as pd
 
 from engine import ledger_engine, replay, tables
 from engine.crosscheck import checked_by_replay, crosscheck, unchecked
+from engine.memory import Memory
 from engine.narration import fold_lines, fold_summary
 from engine.parts import Prepared, Walked
 from engine.plugins import load_strategy
@@ -66,6 +67,7 @@ def prepare(
     markets: Sequence[Market],
     *,
     known: Sequence[Prepared] = (),
+    memory: Memory | None = None,
     clock: StageClock | None = None,
     reporter: Reporter | None = None,
 ) -> tuple[Prepared, ...]:
@@ -85,7 +87,7 @@ def prepare(
         name = market.symbol if len(markets) > 1 else None
         with naming(name):
             before = known[number] if known else None
-            looked.append(_Looked.at(one, market, timesteps, name, before, clock, tell))
+            looked.append(_Looked.at(one, market, timesteps, name, before, memory, clock, tell))
     with clock.stage("folds"):
         cuts = _cut(config, looked)
     prepared = []
@@ -117,6 +119,7 @@ class _Looked:
         timesteps: int,
         name: str | None,
         known: Prepared | None,
+        memory: Memory | None,
         clock: StageClock,
         tell: Reporter,
     ) -> _Looked:
@@ -124,7 +127,11 @@ class _Looked:
             tell.stage("features" if name is None else f"features of {name}")
             if known is None:
                 feature_set = features.feature_set(config.features, funding=market.funding_features)
-                frame = feature_set.compute(market.bars, market.funding)
+                frame = (
+                    feature_set.compute(market.bars, market.funding)
+                    if memory is None
+                    else memory.features(config, feature_set, market)
+                )
             else:
                 feature_set, frame = known.feature_set, known.features
         with clock.stage("labels" if name is None else f"labels {name}"):
@@ -187,26 +194,29 @@ def walk_forward(
     prepared: Sequence[Prepared],
     *,
     work: Path | None = None,
+    memory: Memory | None = None,
     clock: StageClock | None = None,
     reporter: Reporter | None = None,
 ) -> tuple[Walked, ...]:
     """Fit and forecast every fold of every contract.
 
-    Finished folds are kept in ``work``, and those kept there are taken up.
+    Finished folds are kept in ``work``, and those kept there are taken up; so are those that the
+    cache holds.
     """
     clock, tell = clock or StageClock(), reporter or Silent()
     with clock.stage("train and predict"):
         tell.stage("folds", sum(len(one.folds) for one in prepared))
-        return tuple(_walk(one, work, tell) for one in prepared)
+        return tuple(_walk(one, work, memory, tell) for one in prepared)
 
 
-def _walk(prepared: Prepared, work: Path | None, tell: Reporter) -> Walked:
+def _walk(prepared: Prepared, work: Path | None, memory: Memory | None, tell: Reporter) -> Walked:
     mine = "" if prepared.name is None else f"{prepared.name} "
     walk = WalkForward(
         prepared.config,
         prepared.features,
         prepared.labels,
         work=work if work is None or prepared.name is None else work / prepared.name,
+        memory=memory,
         on_epoch=lambda number, report: tell.detail(
             f"{mine}fold {number} {report.stage} epoch {report.epoch}: "
             f"validation loss {report.validation_loss:.5f}"

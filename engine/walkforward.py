@@ -7,7 +7,6 @@ fitted fold is kept on disk as soon as it is done, so that an interrupted run go
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from perpwalk import models, preprocess, runs, seal
+from engine import foldfiles
+from engine.foldfiles import Fit
+from engine.memory import FoldMemory, Memory
+from perpwalk import models, preprocess, seal
 from perpwalk.config import Config
 from perpwalk.domain import (
     UNDEFINED_LABEL,
@@ -52,6 +54,12 @@ class FoldResult:
     validation_p_up: FloatArray
     training: tuple[EpochReport, ...]
     resumed: bool = False
+    recalled: bool = False  # the fit came out of the cache
+
+    @property
+    def taken(self) -> bool:
+        """Whether nothing was fitted for it."""
+        return self.resumed or self.recalled
 
 
 def fold_seed(seed: int, number: int) -> int:
@@ -69,6 +77,8 @@ class WalkForward:
     work
         Folder in which finished folds are kept; a fold found there is taken up, not refitted.
         None keeps nothing: the whole walk is a pure function of its arguments.
+    memory
+        The cache, for walks that keep their folds.
     on_epoch
         Called with the fold's number after each epoch.
     """
@@ -80,6 +90,7 @@ class WalkForward:
         labels: LabelFrame,
         *,
         work: Path | None = None,
+        memory: Memory | None = None,
         on_epoch: EpochCallback | None = None,
     ) -> None:
         self._config = config
@@ -92,6 +103,11 @@ class WalkForward:
         interval = pd.Timedelta(np.diff(to_ns(features.close_time)).min(), "ns")
         self._clock = bar_numbers(features.close_time, interval)
         self._purge = purge_bars(config.label, interval)
+        self._memory = (
+            None
+            if memory is None
+            else FoldMemory(memory, config, features, labels, self._clock, self._purge)
+        )
 
     def run(self, folds: Sequence[Fold]) -> Iterator[FoldResult]:
         """Yield the result of each fold in order."""
@@ -100,11 +116,15 @@ class WalkForward:
                 yield self._fit(fold)
                 continue
             folder = self._work / f"fold-{fold.number:03d}"
-            yield self._kept(fold, folder) if folder.is_dir() else _keep(self._fit(fold), folder)
+            yield self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder)
 
     # ── one fold ─────────────────────────────────────────────────────────────────────────────────
 
     def _fit(self, fold: Fold) -> FoldResult:
+        fit = self._learn(fold)
+        return self._result(fold, fit, self._forecast(fold, fit))
+
+    def _learn(self, fold: Fold) -> Fit:
         # Nothing after the validation span exists for a fit: it cannot look at the test.
         end = int(fold.validation.rows[-1]) + 1
         past_features, past_labels = self._features.until(end), self._labels.until(end)
@@ -120,20 +140,21 @@ class WalkForward:
             self._context(fold, seed),
         )
         opinion = forecasts_of(model, past_values, validation.rows, self._clock[:end]).p_up
-        threshold = choose_threshold(opinion, validation.label, self._config.strategy.threshold)
-        fitted = FittedFold(fold, preprocessor, model, threshold)
-        # Only what is kept has files to compare; the leak audit compares in its own way.
-        frozen = None if self._work is None else artifact_hash(model)
-        made = self._forecast(fitted)
-        if frozen is not None and artifact_hash(model) != frozen:
-            raise UsageError(
-                f"S004 fold {fold.number}: the model '{self._config.model.kind}' changed itself "
-                "while it forecast the test span; predict must leave what was fitted as it is"
-            )
-        return FoldResult(fitted, made, opinion, model.training)
+        return Fit(preprocessor, model, opinion, model.training)
 
     def _sample(self, values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
         return Sample(values, *_labelled(rows, labels), clock=self._clock[: len(values)])
+
+    def _result(
+        self, fold: Fold, fit: Fit, forecast: Forecast, *, recalled: bool = False
+    ) -> FoldResult:
+        threshold = choose_threshold(
+            fit.validation_p_up,
+            _labelled(fold.validation.rows, self._labels)[1],
+            self._config.strategy.threshold,
+        )
+        fitted = FittedFold(fold, fit.preprocessor, fit.model, threshold)
+        return FoldResult(fitted, forecast, fit.validation_p_up, fit.training, recalled=recalled)
 
     def _context(self, fold: Fold, seed: int) -> FitContext:
         callback, number = self._on_epoch, fold.number
@@ -145,18 +166,69 @@ class WalkForward:
             on_epoch=None if callback is None else lambda report: callback(number, report),
         )
 
-    def _forecast(self, fitted: FittedFold) -> Forecast:
-        rows = fitted.fold.test.rows
-        used = slice(int(rows[0]) - fitted.model.timesteps + 1, int(rows[-1]) + 1)
-        values = fitted.preprocessor.transform(self._features.values[used])
-        prediction = forecasts_of(fitted.model, values, rows - used.start, self._clock[used])
+    def _forecast(self, fold: Fold, fit: Fit) -> Forecast:
+        # Only what is kept has files to compare; the leak audit compares in its own way.
+        frozen = None if self._work is None else artifact_hash(fit.model)
+        rows, used = fold.test.rows, self._used(fold)
+        values = fit.preprocessor.transform(self._features.values[used])
+        prediction = forecasts_of(fit.model, values, rows - used.start, self._clock[used])
+        if frozen is not None and artifact_hash(fit.model) != frozen:
+            raise UsageError(
+                f"S004 fold {fold.number}: the model '{self._config.model.kind}' changed itself "
+                "while it forecast the test span; predict must leave what was fitted as it is"
+            )
         return Forecast(
-            fold=fitted.fold.number,
+            fold=fold.number,
             close_time=self._features.close_time[rows],
             rows=rows,
             p_up=prediction.p_up,
             embedding=prediction.embedding,
         )
+
+    def _used(self, fold: Fold) -> slice:
+        """Return the rows that the forecast of a test span looks at: its windows'."""
+        rows = fold.test.rows
+        return slice(int(rows[0]) - self._model.timesteps + 1, int(rows[-1]) + 1)
+
+    # ── kept folds ───────────────────────────────────────────────────────────────────────────────
+
+    def _made(self, fold: Fold, folder: Path) -> FoldResult:
+        """Make a fold, or what the cache does not hold of it, and keep it in ``folder``."""
+        fresh = _fresh(folder)
+        if self._memory is None:
+            fresh.mkdir(parents=True)
+            result = self._fit(fold)
+            foldfiles.write_fit(_fit_of(result), fresh)
+            foldfiles.write_forecast(result.forecast, fresh)
+        else:
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            result = self._recalled(fold, fresh, self._memory)
+        foldfiles.write_threshold(result.fitted.threshold, fresh)
+        fresh.rename(folder)
+        return result
+
+    def _recalled(self, fold: Fold, fresh: Path, memory: FoldMemory) -> FoldResult:
+        key = memory.fit_key(fold, fold_seed(self._config.seed, fold.number))
+        forecast_key = memory.forecast_key(fold, key, self._used(fold))
+        with memory.computing(key):
+            recalled = memory.take_fit(key, fresh)
+            if recalled:
+                fit = foldfiles.read_fit(fresh)
+            else:
+                fit = self._learn(fold)
+                fresh.mkdir()
+                foldfiles.write_fit(fit, fresh)
+                memory.keep_fit(key, fit)
+            if memory.take_forecast(forecast_key, fresh / "recalled"):
+                forecast = foldfiles.read_forecast(
+                    fresh / "recalled", fold, self._features.close_time
+                )
+                shutil.rmtree(fresh / "recalled")
+            else:
+                forecast = self._forecast(fold, fit)
+                memory.keep_forecast(forecast_key, forecast)
+            foldfiles.write_forecast(forecast, fresh)
+        return self._result(fold, fit, forecast, recalled=recalled)
 
     def revive(
         self,
@@ -176,29 +248,24 @@ class WalkForward:
         values = preprocessor.transform(self._features.values[:end])
         opinion = forecasts_of(fitted, values, rows, self._clock[:end]).p_up
         threshold = choose_threshold(opinion, label, self._config.strategy.threshold)
-        whole = FittedFold(fold, preprocessor, fitted, threshold)
-        made = self._forecast(whole) if forecast is None else self._of_frame(fold, forecast)
-        return FoldResult(whole, made, opinion, tuple(training), resumed=True)
-
-    def _of_frame(self, fold: Fold, frame: pd.DataFrame) -> Forecast:
-        return Forecast(
-            fold=fold.number,
-            close_time=self._features.close_time[fold.test.rows],
-            rows=fold.test.rows,
-            p_up=frame["p_up"].to_numpy(),
-            embedding=frame.filter(like="embedding_").to_numpy(),
+        fit = Fit(preprocessor, fitted, opinion, tuple(training))
+        made = (
+            self._forecast(fold, fit)
+            if forecast is None
+            else foldfiles.forecast_of(forecast, fold, self._features.close_time)
         )
+        whole = FittedFold(fold, preprocessor, fitted, threshold)
+        return FoldResult(whole, made, opinion, fit.training, resumed=True)
 
     def _kept(self, fold: Fold, folder: Path) -> FoldResult:
-        note = json.loads((folder / "fold.json").read_text(encoding="utf-8"))
-        frame = pd.read_parquet(folder / "forecast.parquet")
-        model = folder / "model"
-        fitted = FittedFold(
-            fold, Preprocessor.load(model), models.load_model(model), note["threshold"]
+        fit = foldfiles.read_fit(folder)
+        return FoldResult(
+            FittedFold(fold, fit.preprocessor, fit.model, foldfiles.read_threshold(folder)),
+            foldfiles.read_forecast(folder, fold, self._features.close_time),
+            fit.validation_p_up,
+            fit.training,
+            resumed=True,
         )
-        training = tuple(EpochReport(**report) for report in note["training"])
-        opinion = pd.read_parquet(folder / "validation.parquet")["p_up"].to_numpy()
-        return FoldResult(fitted, self._of_frame(fold, frame), opinion, training, resumed=True)
 
 
 def with_threshold(
@@ -238,33 +305,16 @@ def artifact_hash(model: FittedModel) -> str:
         return hashlib.sha256(b"".join(seal.file_hash(p).encode() for p in files)).hexdigest()
 
 
-def _keep(result: FoldResult, folder: Path) -> FoldResult:
-    """Write a finished fold beside its place and move it there in one step."""
+def _fresh(folder: Path) -> Path:
+    """Return where a fold is made before it is moved to its place; nothing is there."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "model").mkdir(parents=True)
-    result.fitted.preprocessor.save(temporary / "model")
-    result.fitted.model.save(temporary / "model")
-    runs.write_json(
-        temporary / "fold.json",
-        {
-            "threshold": result.fitted.threshold,
-            "training": runs.plain([asdict(report) for report in result.training]),
-        },
-    )
-    runs.write_parquet(temporary / "forecast.parquet", _forecast_frame(result.forecast))
-    runs.write_parquet(
-        temporary / "validation.parquet", pd.DataFrame({"p_up": result.validation_p_up})
-    )
-    temporary.rename(folder)
-    return result
+    return temporary
 
 
-def _forecast_frame(forecast: Forecast) -> pd.DataFrame:
-    columns = {"close_time": forecast.close_time, "p_up": forecast.p_up}
-    for axis in range(forecast.embedding.shape[1]):
-        columns[f"embedding_{axis}"] = forecast.embedding[:, axis]
-    return pd.DataFrame(columns)
+def _fit_of(result: FoldResult) -> Fit:
+    fitted = result.fitted
+    return Fit(fitted.preprocessor, fitted.model, result.validation_p_up, result.training)
 
 
 def predictions_table(
@@ -277,7 +327,7 @@ def predictions_table(
     """
     parts = []
     for forecast, threshold in zip(forecasts, thresholds, strict=True):
-        part = _forecast_frame(forecast)
+        part = foldfiles.forecast_frame(forecast)
         part.insert(1, "fold", forecast.fold)
         label = labels.label[forecast.rows]
         part["label"] = pd.array(

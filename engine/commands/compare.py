@@ -57,6 +57,9 @@ def compare(
         bool, typer.Option("--reports", help="Give each variant its tearsheet and page too.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Make finished variants again.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither read nor write the cache.")
+    ] = False,
     prior_trials: Annotated[
         int | None,
         typer.Option(min=0, help="Trials made before or elsewhere, for the deflated Sharpe ratio."),
@@ -88,6 +91,7 @@ def compare(
             overrides=[*(overrides or ()), *engine_settings(engine, second)],
             reports_too=reports,
             force=force,
+            cache=not no_cache,
             prior_trials=prior_trials,
             reporter=tell,
         )

@@ -94,6 +94,7 @@ def run(
     out: str | Path = "results",
     overrides: Sequence[str] = (),
     force: bool = False,
+    cache: bool = True,
     progress: bool = False,
     engine: Literal["backtrader", "ledger"] | None = None,
     check: bool = False,
@@ -111,6 +112,8 @@ def run(
         ``a.b=c``, as behind ``--set``; for a path only.
     force
         Make the run again.
+    cache
+        Take features, models and forecasts that were computed before, and keep those made now.
     progress
         Show stages and folds on stderr.
     engine
@@ -126,11 +129,11 @@ def run(
     resolved = _kept_by(_config(config, overrides), engine, check)
     make = _engine("experiment", "run_experiment")
     if not progress:
-        return Run(make(resolved, out=Path(out), force=force).path)
+        return Run(make(resolved, out=Path(out), force=force, cache=cache).path)
     from rich.console import Console
 
     with _engine("progress", "reporter")(Console(stderr=True)) as tell:
-        return Run(make(resolved, out=Path(out), force=force, reporter=tell).path)
+        return Run(make(resolved, out=Path(out), force=force, cache=cache, reporter=tell).path)
 
 
 def load(path: str | Path) -> Run:

@@ -23,11 +23,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from perpwalk import locks
 from perpwalk.domain import DataSource
 from perpwalk.errors import EnvironmentFailedError, UsageError
 
@@ -194,46 +195,28 @@ def open_run(
     final = out / experiment / f"{variant}-{digest[:8]}"
     partial = final.with_name(final.name + PARTIAL)
     made = [p for p in (final.parent, *final.parent.parents) if not p.exists()]
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(final)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write results under {out}: {error.strerror or error}; give another --out"
-        ) from error
-    folder = RunFolder(final, partial)
-    try:
-        _take_up(folder, key)
-        yield folder
-    except BaseException:
-        _remove_if_useless(folder)
-        raise
-    finally:
-        _lock_path(final).unlink(missing_ok=True)
-        lock.close()
-        _remove_empty(made)
-
-
-def _lock_path(final: Path) -> Path:
-    return final.with_name(f".{final.name}.lock")
-
-
-def _lock(final: Path) -> IO[bytes]:
-    """Hold the run's lock file; the kernel releases it if this process dies."""
-    path = _lock_path(final)
-    while True:
-        stream = path.open("wb")
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, made)
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            mine = stack.enter_context(
+                locks.held(final.with_name(f".{final.name}.lock"), wait=False)
+            )
         except OSError as error:
-            stream.close()
+            raise UsageError(
+                f"cannot write results under {out}: {error.strerror or error}; give another --out"
+            ) from error
+        if not mine:
             raise EnvironmentFailedError(
                 f"another process is making {final}; wait for it or give another --out"
-            ) from error
-        # An earlier holder may have removed the file between our open and our lock.
-        if path.exists() and os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
-            return stream
-        stream.close()
+            )
+        folder = RunFolder(final, partial)
+        try:
+            _take_up(folder, key)
+            yield folder
+        except BaseException:
+            _remove_if_useless(folder)
+            raise
 
 
 def fold_name(number: int, symbol: str | None = None) -> str:

@@ -184,20 +184,20 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     """Folds finished before an interruption are kept, and the resumed run has the same bytes."""
     from engine.walkforward import WalkForward
 
-    fit = WalkForward._fit
+    fit = WalkForward._learn
 
     def interrupted(self: WalkForward, fold: object) -> object:
         if fold.number == 1:
             raise KeyboardInterrupt
         return fit(self, fold)
 
-    monkeypatch.setattr(WalkForward, "_fit", interrupted)
+    monkeypatch.setattr(WalkForward, "_learn", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(small(), out=tmp_path)
     assert ["interrupted"] == list(runs.list_runs(tmp_path)["status"])
     fitted = []
     monkeypatch.setattr(
-        WalkForward, "_fit", lambda self, fold: fitted.append(fold.number) or fit(self, fold)
+        WalkForward, "_learn", lambda self, fold: fitted.append(fold.number) or fit(self, fold)
     )
 
     resumed = run_experiment(small(), out=tmp_path)
@@ -218,7 +218,7 @@ def test_a_question_answered_before_is_not_computed_again(
     def refuse(*_: object) -> object:
         raise UsageError("fitted again")
 
-    monkeypatch.setattr(WalkForward, "_fit", refuse)
+    monkeypatch.setattr(WalkForward, "_learn", refuse)
 
     assert finished.path == run_experiment(small(), out=finished.path.parents[1]).path
     with pytest.raises(UsageError, match="fitted again"):

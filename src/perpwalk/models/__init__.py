@@ -36,6 +36,7 @@ __all__ = [
     "build_model",
     "draws_on_chance",
     "load_model",
+    "trains_on",
 ]
 
 # Threads of GNU OpenMP, which torch and xgboost bring, spin while they wait for each other. Where
@@ -90,6 +91,18 @@ def build_model(section: ModelSection) -> SignalModel:
             key="model.params",
         )
     return _built_in(section)
+
+
+def trains_on(section: ModelSection, device: str) -> str:
+    """Return the device on which the model that ``section`` names is fitted, in words.
+
+    A plug-in is told what was asked for; what it makes of it is not known.
+    """
+    if section.kind not in ("lstm", "lstm_xgb"):
+        return device if ":" in section.kind else "cpu"
+    from perpwalk.models.network import choose_device, name_of_device
+
+    return name_of_device(choose_device(device))
 
 
 def load_model(folder: Path) -> FittedModel:

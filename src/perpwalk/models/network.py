@@ -172,6 +172,11 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
+def name_of_device(device: torch.device) -> str:
+    """Return what tells one device's arithmetic from another's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 @contextlib.contextmanager
 def threads_limited(threads: int) -> Iterator[None]:
     """Let torch use so many threads inside the block; 0 changes nothing."""

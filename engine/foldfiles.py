@@ -1,0 +1,116 @@
+"""A fitted fold as files: what a run keeps, what the cache keeps, what a worker sends back.
+
+========================  ================================================================
+``model/``                the artifacts: choice and scaling of features, the fitted model
+``validation.parquet``    its forecast of the validation span
+``training.json``         every epoch
+``forecast.parquet``      its forecast of the test span
+``fold.json``             the threshold
+========================  ================================================================
+
+The first three are one fit. No file is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from perpwalk import models, runs
+from perpwalk.domain import FloatArray, Fold, Forecast
+from perpwalk.models.base import EpochReport, FittedModel
+from perpwalk.preprocess import Preprocessor
+
+MODEL = "model"
+_VALIDATION, _TRAINING = "validation.parquet", "training.json"
+_FORECAST, _FOLD = "forecast.parquet", "fold.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What one fold learned from train and validation."""
+
+    preprocessor: Preprocessor
+    model: FittedModel
+    validation_p_up: FloatArray
+    training: tuple[EpochReport, ...]
+
+
+def write_fit(fit: Fit, folder: Path) -> None:
+    """Write a fit into a folder that is there."""
+    (folder / MODEL).mkdir()
+    fit.preprocessor.save(folder / MODEL)
+    fit.model.save(folder / MODEL)
+    runs.write_parquet(folder / _VALIDATION, pd.DataFrame({"p_up": fit.validation_p_up}))
+    runs.write_json(folder / _TRAINING, runs.plain([asdict(report) for report in fit.training]))
+
+
+def read_fit(folder: Path) -> Fit:
+    """Read what ``write_fit`` wrote."""
+    training = json.loads((folder / _TRAINING).read_text(encoding="utf-8"))
+    return Fit(
+        Preprocessor.load(folder / MODEL),
+        models.load_model(folder / MODEL),
+        pd.read_parquet(folder / _VALIDATION)["p_up"].to_numpy(),
+        tuple(EpochReport(**report) for report in training),
+    )
+
+
+def write_forecast(forecast: Forecast, folder: Path) -> None:
+    """Write the forecast of a test span."""
+    runs.write_parquet(folder / _FORECAST, forecast_frame(forecast))
+
+
+def read_forecast(folder: Path, fold: Fold, close_time: pd.DatetimeIndex) -> Forecast:
+    """Read what ``write_forecast`` wrote; ``close_time`` is that of every bar."""
+    return forecast_of(pd.read_parquet(folder / _FORECAST), fold, close_time)
+
+
+def write_threshold(threshold: float, folder: Path) -> None:
+    """Write the last file of a fold: it is whole."""
+    runs.write_json(folder / _FOLD, {"threshold": threshold})
+
+
+def read_threshold(folder: Path) -> float:
+    """Read what ``write_threshold`` wrote."""
+    return float(json.loads((folder / _FOLD).read_text(encoding="utf-8"))["threshold"])
+
+
+# ── forecasts as tables ──────────────────────────────────────────────────────────────────────────
+
+
+def forecast_frame(forecast: Forecast) -> pd.DataFrame:
+    """Return columns close_time, p_up, embedding_0 and so on."""
+    columns = {"close_time": forecast.close_time, "p_up": forecast.p_up}
+    for axis in range(forecast.embedding.shape[1]):
+        columns[f"embedding_{axis}"] = forecast.embedding[:, axis]
+    return pd.DataFrame(columns)
+
+
+def forecast_of(frame: pd.DataFrame, fold: Fold, close_time: pd.DatetimeIndex) -> Forecast:
+    """Return the forecast that a table with the columns of ``forecast_frame`` holds."""
+    return Forecast(
+        fold=fold.number,
+        close_time=close_time[fold.test.rows],
+        rows=fold.test.rows,
+        p_up=frame["p_up"].to_numpy(),
+        embedding=frame.filter(like="embedding_").to_numpy(),
+    )
+
+
+def as_bytes(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder, to be sent elsewhere."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def write_all(files: Sequence[tuple[str, bytes]], folder: Path) -> None:
+    """Write what ``as_bytes`` returned into a folder that is there."""
+    for name, content in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -1,0 +1,44 @@
+"""Lock files that outlive nobody: the kernel lets go of them when their holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock file ``path`` inside the block and remove it afterwards.
+
+    Yields whether it is held: without ``wait`` it is False where another process has it.
+
+    Raises
+    ------
+    OSError
+        The file cannot be made.
+    """
+    while True:
+        with path.open("wb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            # An earlier holder may have removed the file between our open and our lock.
+            if not _is_at(path, stream.fileno()):
+                continue
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
