@@ -305,6 +305,19 @@ def test_other_seeds_stand_on_the_page_and_their_models_are_no_folds(tmp_path: P
     assert 'id="seeds"' not in page_of(made)
 
 
+def test_the_placebo_battery_stands_beside_the_headline(run: Run) -> None:
+    """What is left of the result without its cause is a table; without a battery there is none."""
+    data = reports.page_data(run)
+    row = {
+        "placebo": "labels shuffled", "repetitions": 1, "auc": 0.501, "accuracy": 0.499,
+        "total_return": -0.9, "p_chance": 0.4, "p_auc": 0.05, "p_total_return": None,
+    }  # fmt: skip
+    page = markup_of(render_page(replace(data, audit={**data.audit, "placebo": [row]})))
+
+    assert "labels shuffled" in page[page.index('id="placebos"') : page.index('id="findings"')]
+    assert "placebos" not in page_of(run)
+
+
 def test_an_optional_table_is_shown_where_its_file_is(run: Run, tmp_path: Path) -> None:
     """A run with placebo.csv has a section of further checks; one without has none."""
     assert "Further checks" not in page_of(run)

@@ -171,7 +171,7 @@ def page_data(run: Run) -> PageData:
 
 
 # What only some runs or comparisons have: a file in the folder and how the page calls it.
-_EXTRAS = {"placebo.csv": "Placebo: nothing to find"}
+_EXTRAS = {"placebo.csv": "The placebo battery, every column"}
 
 
 def _extras(folder: Path) -> dict[str, pd.DataFrame]:

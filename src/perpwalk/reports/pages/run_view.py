@@ -24,6 +24,9 @@ from perpwalk.reports.pages.parts import (
     finding_lists,
     heading,
 )
+from perpwalk.reports.placebo_table import HEADER as PLACEBO_HEADER
+from perpwalk.reports.placebo_table import NOTE as PLACEBO_NOTE
+from perpwalk.reports.placebo_table import rows_of
 from perpwalk.reports.seeds import HEADER as SEED_HEADER
 from perpwalk.reports.seeds import seeds_of
 
@@ -91,6 +94,8 @@ def _context(data: PageData) -> dict[str, Any]:
         "settled": _funding(data.funding),
         "fates": _fates(data.orders),
         "seeds": _seeds(data.audit),
+        "placebos": Cells(PLACEBO_HEADER, tuple(rows_of(data.audit))),
+        "placebo_note": PLACEBO_NOTE,
         "extras": list(data.extras),
         "counts": {name: len(getattr(data, name)) for name in _GRIDS},
         "has": {
