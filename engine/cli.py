@@ -120,7 +120,7 @@ def run(
         sys.stdout.write(resolved.to_yaml())
         return
     from engine import audits, standing
-    from engine.experiment import run_experiment
+    from engine.alarm import run_and_search
     from engine.progress import reporter
     from engine.variants import variant_of_file
 
@@ -128,7 +128,7 @@ def run(
         standing.check_reason(accept_suspect)  # before hours of work, not after
     with reporter(err_console) as tell:
         audits.ensure(out, resolved, audit, tell)
-        finished = run_experiment(
+        finished = run_and_search(
             resolved, out=out, variant=variant_of_file(layered.files), force=force,
             cache=not no_cache, prior_trials=prior_trials, reporter=tell,
             config_files=tuple(map(str, layered.files)),

@@ -35,6 +35,7 @@ from perpwalk.audit.leaks.contract import (
 )
 from perpwalk.audit.leaks.strategy import StrategyTrace, audit_strategy
 from perpwalk.audit.leaks.suite import LeakReport, Plan, run_suite
+from perpwalk.audit.leaks.suspects import name_suspects
 from perpwalk.config import Config
 from perpwalk.domain import (
     Bar,
@@ -217,7 +218,7 @@ def audit(
     )
     if full and config.model.kind != STAND_IN:
         report = _joined(report, subject.real_model(report))
-    return report
+    return report.with_outcomes(name_suspects(report))
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,7 +127,7 @@ def run(
         Configuration, data or output cannot be used; the message says what, where, what to do.
     """
     resolved = _kept_by(_config(config, overrides), engine, check)
-    make = _engine("experiment", "run_experiment")
+    make = _engine("alarm", "run_and_search")
     if not progress:
         return Run(make(resolved, out=Path(out), force=force, cache=cache).path)
     from rich.console import Console

@@ -18,10 +18,10 @@ from perpwalk.reports.table import render_table
 
 CONFIG = {
     "name": "placebo",
-    "market": {"simulate": {"bars": 3600, "edge": 0.35}},
-    "features": {"include": ["returns", "volume"]},
+    "market": {"simulate": {"bars": 3000, "edge": 0.35}},
+    "features": {"include": ["volume"], "selection": {"method": "auc", "k": 3}},
     "walk_forward": {
-        "train": "1500bars", "validation": "300bars", "test": "850bars", "min_train_rows": 500,
+        "train": "1200bars", "validation": "300bars", "test": "1100bars", "min_train_rows": 500,
     },
     "model": {"kind": "logistic"},
     "report": {"tearsheet": True, "html": False},

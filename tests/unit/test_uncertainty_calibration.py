@@ -92,3 +92,25 @@ def test_the_sigmoid_of_a_regressor_on_0_and_1_never_says_down() -> None:
     expected = [0.5, 0.5124973964842103, 0.574442516811659, 0.6681877721681662, 0.7310585786300049]
     assert expected == pytest.approx(p.tolist(), abs=1e-9)
     assert (p >= 0.5).all()
+
+
+def test_the_line_of_right_probabilities_has_slope_one() -> None:
+    """Labels drawn with the called log-odds doubled and moved: slope 2 and intercept 0.5 again."""
+    rng = np.random.default_rng(3)
+    called = rng.normal(0, 0.6, 40_000)
+    truth = 1 / (1 + np.exp(-(0.5 + 2 * called)))
+    line = calibration.calibration_line(rng.random(40_000) < truth, 1 / (1 + np.exp(-called)))
+
+    assert pytest.approx(2.0, abs=0.08) == line.slope
+    assert pytest.approx(0.5, abs=0.04) == line.intercept
+
+
+@pytest.mark.parametrize(
+    ("label", "p_up"),
+    [([1, 1, 1], [0.4, 0.5, 0.6]), ([0, 1, 1], [0.5, 0.5, 0.5]), ([0, 0, 1], [0.1, 0.2, 0.9])],
+)
+def test_there_is_no_line_through_one_class_a_constant_or_a_clean_cut(
+    label: list[int], p_up: list[float]
+) -> None:
+    """None, not a slope of nothing or of infinity."""
+    assert None is calibration.calibration_line(label, p_up)

@@ -11,7 +11,7 @@ from perpwalk.audit.verdict import Verdict
 from perpwalk.deflation import deflate
 from perpwalk.domain import Finding, Level
 from perpwalk.uncertainty.estimate import Estimate
-from perpwalk.uncertainty.sharpe import SharpeStats
+from perpwalk.uncertainty.sharpe import SharpeStats, minimum_track_record
 
 REASON = "R101"  # the code under which the verdict's reasons stand among the findings
 
@@ -80,6 +80,7 @@ def evidence_table(
         "profit_factor": evidence.profit_factor,
         **{name: _plain_figure(evidence, name) for name in _PLAIN},
         "deflated_sharpe": _deflated_figure(evidence, outside or Outside()),
+        "minimum_track_record": _track_record(evidence.sharpe_stats),
         **_moments(evidence.sharpe_stats),
     }
     return {
@@ -117,6 +118,18 @@ def _deflated_figure(evidence: Evidence, outside: Outside) -> Estimate:
         method=f"that the Sharpe ratio beats the best of {found.method}" if found.method else "",
         n=0 if evidence.sharpe_stats is None else evidence.sharpe_stats.n,
         reason=found.reason,
+    )
+
+
+def _track_record(stats: SharpeStats | None) -> Estimate:
+    """Return the bars it takes to call such a ratio above 0 (Bailey and López de Prado 2012)."""
+    needed = None if stats is None else minimum_track_record(stats)
+    reason = "the equity had no variance" if stats is None else "the Sharpe ratio is not above 0"
+    return Estimate(
+        value=needed,
+        method="bars to call the Sharpe ratio above 0 at 95 %, one trial",
+        n=0 if stats is None else stats.n,
+        reason=reason if needed is None else None,
     )
 
 

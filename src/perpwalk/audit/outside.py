@@ -16,6 +16,7 @@ from perpwalk.deflation import TrialsSoFar
 from perpwalk.domain import Finding, Level
 
 LeakAudit = Literal["none", "quick", "full"]
+SUSPECTS = "K012"
 SEARCH = "leak audit: "  # stands before the place of its findings in a run's audit.json
 
 
@@ -96,10 +97,11 @@ def finding_of(entry: Mapping[str, Any]) -> Finding:
 def search_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the errors and warnings of a search for leaks as a run takes them over.
 
-    Findings about labels, splits and features stay out: the run has looked at its own.
+    And where to look first (K012). Findings about labels, splits and features stay out: the run has
+    looked at its own.
     """
     return tuple(
         replace(f, where=f"{SEARCH}{f.where}")
         for f in findings
-        if f.level is not Level.INFO and f.code.startswith(("K", "P014"))
+        if f.code == SUSPECTS or (f.level is not Level.INFO and f.code.startswith(("K", "P014")))
     )

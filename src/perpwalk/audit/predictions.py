@@ -379,9 +379,23 @@ def _calibrated(scored: Scored) -> Iterator[Finding]:
         where="all",
         message="the probabilities are not calibrated" if off else "calibration",
         observed=f"calibration error {gap:.4f}, Spiegelhalter z {z:.2f}, "
-        f"standard deviation of p_up {scored.p_up.std():.4f}",
+        f"standard deviation of p_up {scored.p_up.std():.4f}; {_decomposed(scored)}",
         expected="error at most 0.05 and |z| at most 4",
     )
+
+
+def _decomposed(scored: Scored) -> str:
+    """Return Brier's parts (Murphy 1973) and the line between called and realised log-odds."""
+    parts = calibration.brier_parts(scored.up, scored.p_up)
+    line = calibration.calibration_line(scored.up, scored.p_up)
+    told = (
+        f"Brier {calibration.brier_score(scored.up, scored.p_up):.4f}: reliability "
+        f"{parts.reliability:.4f} - resolution {parts.resolution:.4f} + uncertainty "
+        f"{parts.uncertainty:.4f}"
+    )
+    if line is None:
+        return f"{told}; no calibration line"
+    return f"{told}; log-odds slope {line.slope:.2f}, intercept {line.intercept:+.2f}"
 
 
 def _called_rate_drift(slices: list[tuple[str, Scored]]) -> Iterator[Finding]:

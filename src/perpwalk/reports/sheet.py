@@ -113,6 +113,7 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         "levels": None if sheet.equity.empty else words.cost_levels(CostSummary.of(sheet.equity)),
         "seeds": seeds_of(sheet.audit),
         "needed": words.break_even(sheet.audit.get("evidence", {})),
+        "skill": words.skill(sheet.audit.get("evidence", {})),
         "facts": _facts(sheet.metrics),
         "tables": [
             table

@@ -75,6 +75,8 @@ def parts(
         shown += [Text(words.costs(costs)), Text(words.cost_levels(costs))]
         needed = words.break_even(audit.get("evidence", {}))
         shown += [] if needed is None else [Text(needed)]
+        told = words.skill(audit.get("evidence", {}))
+        shown += [] if told is None else [Text(told)]
     shown += _seeds(audit)
     for kind in KINDS:
         rows = metrics[metrics["period_kind"] == kind]
@@ -98,6 +100,8 @@ def _verdict(verdict: dict[str, Any], findings: Findings) -> RenderableType:
     if overall not in ("invalid", "suspect"):  # their reasons are the findings themselves
         lines += [Text("• " + _reason(f)) for f in findings if f["code"] == "R101"]
     told = [f for f in findings if f["level"] in ("error", "warn")]
+    if overall in ("invalid", "suspect"):  # where to look first
+        told = [f for f in findings if f["code"] == "K012"] + told
     lines += [_finding(f) for f in told[:MOST_FINDINGS]]
     if len(told) > MOST_FINDINGS:
         lines.append(Text(f"… and {len(told) - MOST_FINDINGS} more in audit.json", style="dim"))

@@ -91,6 +91,22 @@ def break_even(evidence: Mapping[str, Mapping[str, Any]]) -> str | None:
     return f"break-even accuracy {shown} (all moves equally large), reached {told}"
 
 
+def skill(evidence: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return how likely the Sharpe ratio is skill, and how long a record it needs; None unknown."""
+    if "minimum_track_record" not in evidence:
+        return None
+    one, many, record = (
+        evidence[name]
+        for name in ("probability_of_skill", "deflated_sharpe", "minimum_track_record")
+    )
+    needed = record["reason"] if record["value"] is None else f"{record['value']:,.0f} bars"
+    return (
+        f"Sharpe ratio above 0 with probability {decimal(one['value'])}, deflated for the trials "
+        f"{decimal(many['value'])}; minimum track record at 95 %: {needed}, this one has "
+        f"{record['n']:,}"
+    )
+
+
 def accepted(verdict: Mapping[str, Any]) -> str | None:
     """Return who accepted a suspicion, when and why; None where nobody did."""
     word = verdict.get("accepted")

@@ -13,6 +13,8 @@ from perpwalk.uncertainty.estimate import upper_tail
 
 SHARE_FLOOR = 1e-4
 LOG_FLOOR = 1e-15
+FLAT = 1e-9  # log-odds that vary less are a constant
+WORST_CONDITION = 1e12
 
 
 def brier_score(label: npt.ArrayLike, p_up: npt.ArrayLike) -> float:
@@ -85,6 +87,40 @@ def brier_parts(label: npt.ArrayLike, p_up: npt.ArrayLike, bins: int = 10) -> Br
         resolution=float(share @ (realised - overall) ** 2),
         uncertainty=overall * (1 - overall),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationLine:
+    """log-odds of up = ``intercept`` + ``slope`` × log-odds called; 0 and 1 where all is right."""
+
+    slope: float
+    intercept: float
+
+
+def calibration_line(label: npt.ArrayLike, p_up: npt.ArrayLike) -> CalibrationLine | None:
+    """Fit the line by maximum likelihood (Cox 1958), in Newton's steps.
+
+    A slope below 1 means forecasts too sure of themselves. None where the label has one class, the
+    forecast does not vary, or classes can be told apart without error.
+    """
+    y = np.asarray(label, float)
+    p = np.clip(np.asarray(p_up, float), LOG_FLOOR, 1 - LOG_FLOOR)
+    called = np.log(p) - np.log1p(-p)
+    if len(y) == 0 or y.min() == y.max() or np.ptp(called) < FLAT:
+        return None
+    line = np.zeros(2)
+    rows = np.column_stack([np.ones_like(called), called])
+    for _ in range(50):
+        fitted = 1 / (1 + np.exp(-np.clip(rows @ line, -30, 30)))
+        weight = fitted * (1 - fitted)
+        curve = rows.T @ (rows * weight[:, None])
+        if not np.isfinite(curve).all() or np.linalg.cond(curve) > WORST_CONDITION:
+            return None
+        step = np.linalg.solve(curve, rows.T @ (y - fitted))
+        line += step
+        if np.abs(step).max() < 1e-9:
+            return CalibrationLine(slope=float(line[1]), intercept=float(line[0]))
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -115,16 +116,26 @@ def audit_single_features(features: FeatureFrame, labels: LabelFrame) -> tuple[F
     Each is also tried one bar later, so that an answer out of step is found. Not one bar earlier:
     tomorrow's honest last return *is* today's answer.
     """
-    findings = []
+    return tuple(
+        _single(name, strength, shift)
+        for name, strength, shift in _strengths(features, labels)
+        if strength > ODD_AUC
+    )
+
+
+def strongest_feature(features: FeatureFrame, labels: LabelFrame) -> tuple[str, float, int]:
+    """Return the feature that tells the label best alone, its AUC, and how many bars late."""
+    return max(_strengths(features, labels), key=lambda found: found[1])
+
+
+def _strengths(features: FeatureFrame, labels: LabelFrame) -> Iterator[tuple[str, float, int]]:
     known = labels.label != UNDEFINED_LABEL
     for column, name in enumerate(features.names):
         values = features.values[:, column]
         strength, shift = max(
             (_strength(np.roll(values, by), labels, known, by), by) for by in (0, 1)
         )
-        if strength > ODD_AUC:
-            findings.append(_single(name, strength, shift))
-    return tuple(findings)
+        yield name, strength, shift
 
 
 def _strength(values: FloatArray, labels: LabelFrame, known: np.ndarray, edge: int) -> float:
