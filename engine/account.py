@@ -182,6 +182,9 @@ class Account:
         while count > 0 and not self._carries(holding, sign * count, price, reference, fee_rate):
             # A step too many: the ceiling of a tier already belongs to the next one.
             count -= 1 if holding.spec.lot_size > 0 else math.ulp(held + count)
+        # Without lots, what rounding leaves of free margin would carry a speck of the order.
+        if holding.spec.lot_size == 0 and count <= TOLERANCE * abs(lots):
+            return 0
         return sign * max(count, 0)
 
     def _carries(

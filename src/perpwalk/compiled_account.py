@@ -335,7 +335,8 @@ def carried_units(
         if rules.whole:
             middle = math.floor(middle)
         if middle <= low or middle >= high or high - low <= 1e-15 * wanted:
-            return low
+            is_speck = not rules.whole and low <= ROUNDING * wanted
+            return 0.0 if is_speck else low
         if can_carry(middle, price, reference, account, rules, tiers):
             low = middle
         else:

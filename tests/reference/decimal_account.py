@@ -296,7 +296,8 @@ class DecimalAccount:
                 fits = middle
             else:
                 fails = middle
-        return fits * lot
+        speck = self.broker.lot_size == 0 and fits * lot <= FORGIVEN * size
+        return ZERO if speck else fits * lot
 
     def lot(self) -> Decimal:
         return Decimal(repr(self.broker.lot_size)) if self.broker.lot_size > 0 else ZERO

@@ -156,3 +156,27 @@ def test_targets_of_strangers_and_between_bars_are_refused() -> None:
     between["close_time"] += pd.Timedelta("30min")
     with pytest.raises(UsageError, match="each at the close of a bar"):
         recompute_portfolio([a], between, FREE)
+
+
+def test_what_rounding_leaves_of_free_margin_opens_nothing() -> None:
+    """
+    Where a reduced order took all margin there was, the next one is rejected, not filled by 2e-11.
+    """
+    broker = FREE.model_copy(
+        update={
+            "cash": 10_007.31,
+            "leverage": 25.0,
+            "lot_size": 0.0,
+            "tiers": (
+                TierSection(notional_floor=0, maintenance_rate=0.01, max_leverage=50),
+                TierSection(notional_floor=40_000, maintenance_rate=0.1, max_leverage=5),
+            ),
+        }
+    )
+    still = [(0.0831, 0.0831)] * 4
+    table = targets((0, "A", 0, 1204.2491), (1, "B", 1, 903_186.8231), (2, "B", 2, 613_926.19))
+
+    book = both([market("A", *still), market("B", *still)], table, broker)
+
+    assert ["filled", "reduced", "rejected"] == book.orders["status"].tolist()
+    assert ["A", "B"] == book.fills["symbol"].tolist()
