@@ -351,8 +351,10 @@ class PerpBroker(OrderBook):
     ) -> None:
         """Book a forced exit and notify the strategy: an order whose ``info.forced`` says why."""
         quantity = desk.holding.step.quantity(lots)
+        # Now, which is later than the last bar of a symbol that has none at this stamp.
+        now_ns = int(self.recorder.clock[self.recorder.row])
         self.recorder.fill(
-            None, desk.symbol, desk.close_ns, desk.feed.first + desk.bar, -quantity, price, price,
+            None, desk.symbol, now_ns, desk.feed.first + desk.bar, -quantity, price, price,
             0.0, "taker", reason,
         )  # fmt: skip
         self._cancel_all(desk, reason)

@@ -18,6 +18,7 @@ from perpwalk.domain import MaintenanceTier, PerpSpec, to_ns
 
 def contract(symbol: str, section: BrokerSection) -> PerpSpec:
     """Return the facts of one contract from the ``broker`` section."""
+    section = section.of(symbol)
     return PerpSpec(
         symbol=symbol,
         tick_size=section.tick_size,

@@ -23,10 +23,13 @@ from perpwalk.domain import FloatArray, IntArray
 
 F = TypeVar("F", bound=Callable[..., object])
 
-# Further rows of the book of fills, orders and settlements: which contract, and in which order.
+# Further rows of the book of fills, orders and settlements: which contract, at which stamp, and in
+# which order.
 # Columns of what is seen of each symbol at a stamp: the fields of a Bar.
 BEFORE, OPEN, HIGH, LOW, CLOSE, VOLUME, WORST_LOW, WORST_HIGH, TRADABLE = range(9)
-FILL_SYMBOL, ORDER_SYMBOL, PAID_TURN = one.FILL_COLUMNS, one.ORDER_COLUMNS, 2
+TICK, WHOLE, LOT_TOP, LOT_BOTTOM, MIN_NOTIONAL = range(5)  # columns of each symbol's facts
+FILL_SYMBOL, FILL_STAMP = one.FILL_COLUMNS, one.FILL_COLUMNS + 1
+ORDER_SYMBOL, PAID_TURN = one.ORDER_COLUMNS, 2
 
 
 class Schedule(NamedTuple):
@@ -48,6 +51,17 @@ def compiled(function: F) -> F:
     """Compile ``function`` with numba."""
     kernel: F = numba.njit(error_model="numpy")(function)
     return kernel
+
+
+@compiled
+def rules_for(s: int, rules: Rules, facts: FloatArray) -> Rules:
+    """Return the account's rules with the tick, lot and least notional of symbol s."""
+    return Rules(
+        rules.initial_cash, rules.leverage, rules.cross, rules.taker_fee, rules.liquidation_fee,
+        facts[s, TICK], facts[s, WHOLE] == 1.0, facts[s, LOT_TOP], facts[s, LOT_BOTTOM],
+        facts[s, MIN_NOTIONAL], rules.volume_share, rules.slippage_kind, rules.bps,
+        rules.spread_bps, rules.range_share, rules.impact,
+    )  # fmt: skip
 
 
 @compiled
@@ -90,7 +104,7 @@ def _enter(
         givable += max(accounts[o, one.MARGIN], 0.0)
         value = abs(accounts[o, one.QUANTITY]) * prices[o]
         free += accounts[o, one.QUANTITY] * (prices[o] - accounts[o, one.ENTRY])
-        free -= value / one.leverage_at(value, rules, tiers)
+        free -= value / one.leverage_at(value, rules, tiers[o])
     accounts[s, one.CASH] = cash
     accounts[s, one.OTHERS_MARGIN] = margins
     accounts[s, one.GIVABLE] = givable
@@ -129,13 +143,14 @@ def _next_waiting(after: float, accounts: FloatArray) -> int:
 
 @compiled
 def _write_fill(
-    s: int, row: int, reference: float, at: int, accounts: FloatArray, fills: FloatArray
+    s: int, k: int, row: int, reference: float, at: int, accounts: FloatArray, fills: FloatArray
 ) -> int:
     """Write the fill that the row's account holds, forget it there, return the next place."""
     account = accounts[s]
     after = one.write_fills(row, reference, at, account, fills)
     for place in range(at, after):
         fills[FILL_SYMBOL, place] = s
+        fills[FILL_STAMP, place] = k
     account[one.FILL_UNITS] = 0.0
     account[one.FORCED_UNITS] = 0.0
     return after
@@ -150,8 +165,8 @@ def _fails(cash: float, now: FloatArray, accounts: FloatArray, tiers: FloatArray
         worst = now[s, WORST_LOW] if quantity > 0.0 else now[s, WORST_HIGH]
         equity += quantity * (worst - accounts[s, one.ENTRY])
         value = abs(quantity) * worst
-        tier = one.tier_at(value, tiers)
-        maintenance += value * tiers[tier, one.RATE] - tiers[tier, one.AMOUNT]
+        tier = one.tier_at(value, tiers[s])
+        maintenance += value * tiers[s, tier, one.RATE] - tiers[s, tier, one.AMOUNT]
     return bool(equity <= maintenance * (1.0 + one.ROUNDING))
 
 
@@ -259,14 +274,16 @@ def replay(
     schedule: Schedule,
     tape: Tape,
     rules: Rules,
+    facts: FloatArray,
     tiers: FloatArray,
     accounts: FloatArray,
     book: one.Book,
 ) -> int:
     """Walk all stamps; return the one at which the account went bankrupt, or -1.
 
-    ``accounts`` holds one fresh row per symbol, shape (S, ``ACCOUNT_SIZE``); the tape the bars of
-    all symbols, one symbol after the other.
+    ``accounts`` holds one fresh row per symbol, shape (S, ``ACCOUNT_SIZE``), ``facts`` what each
+    has of its own, ``tiers`` its maintenance table; the tape the bars of all symbols, one symbol
+    after the other.
     """
     symbols = len(accounts)
     cash = rules.initial_cash
@@ -295,9 +312,10 @@ def replay(
             number = accounts[s, one.ORDER]
             if fresh[s] >= 0:
                 _enter(s, cash, accounts, prices, rules, tiers)
-                one.fill_order(_bar(now[s]), rules, tiers, accounts[s])
+                mine = rules_for(s, rules, facts)
+                one.fill_order(_bar(now[s]), mine, tiers[s], accounts[s])
                 cash = _leave(s, accounts)
-                n_fills = _write_fill(s, rows[s], now[s, OPEN], n_fills, accounts, book.fills)
+                n_fills = _write_fill(s, k, rows[s], now[s, OPEN], n_fills, accounts, book.fills)
             s = _next_waiting(number, accounts)
         # 3. Liquidation on the adverse extremes.
         for s in range(symbols):
@@ -308,12 +326,12 @@ def replay(
                     cash = _liquidate_together(cash, now, rules, accounts)
             else:
                 _enter(s, cash, accounts, prices, rules, tiers)
-                one.liquidate(_bar(now[s]), rules, tiers, accounts[s])
+                one.liquidate(_bar(now[s]), rules, tiers[s], accounts[s])
                 if accounts[s, one.UNITS] == 0.0 and not rules.cross:
                     one.restrain_margins(accounts[s])
                 cash = _leave(s, accounts)
             for o in range(symbols):
-                n_fills = _write_fill(o, rows[o], 0.0, n_fills, accounts, book.fills)
+                n_fills = _write_fill(o, k, rows[o], 0.0, n_fills, accounts, book.fills)
         # 4. and 5. The close, and funding on the position at it.
         for s in range(symbols):
             r = fresh[s]
@@ -331,7 +349,7 @@ def replay(
         ):
             cash, bankrupt = _bankrupt(cash, prices, now, accounts), k
             for s in range(symbols):
-                n_fills = _write_fill(s, rows[s], 0.0, n_fills, accounts, book.fills)
+                n_fills = _write_fill(s, k, rows[s], 0.0, n_fills, accounts, book.fills)
         _write_bar(k, cash, accounts, prices, book.bars)
         _write_orders(rows, False, accounts, book.orders)
         # 6. Decisions.
@@ -339,8 +357,9 @@ def replay(
             s = schedule.symbol[d]
             one.cancel_order(one.BY_NEXT_TARGET, accounts[s])
             _write_orders(rows, False, accounts, book.orders)
-            wanted = one.units_of(schedule.quantity[d], rules)
-            if one.place_target(rows[s], wanted, n_orders, rules, accounts[s]):
+            mine = rules_for(s, rules, facts)
+            wanted = one.units_of(schedule.quantity[d], mine)
+            if one.place_target(rows[s], wanted, n_orders, mine, accounts[s]):
                 n_orders += 1
     _write_orders(rows, True, accounts, book.orders)
     book.counts[0], book.counts[1] = n_fills, n_orders

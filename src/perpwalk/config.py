@@ -305,6 +305,15 @@ class TierSection(Section):
     max_leverage: Annotated[float, Field(ge=1, le=125)] = 125.0
 
 
+class ContractSection(Section):
+    """What one contract has of its own, in place of what ``broker`` says for all of them."""
+
+    tick_size: NonNegative | None = None
+    lot_size: NonNegative | None = None
+    min_notional: NonNegative | None = None
+    tiers: Annotated[tuple[TierSection, ...], pydantic.Strict(False)] | None = None
+
+
 class SlippageSection(Section):
     """What a market order pays beyond the reference price.
 
@@ -350,6 +359,8 @@ DEFAULT_TIERS = (
 class BrokerSection(Section):
     """The account: cash, leverage, fees, margins, fills.
 
+    ``contracts`` maps a symbol to its own lot, tick, least notional and margin tiers, where they
+    differ from those given here for all.
     ``schedule_date`` and ``schedule_source`` say when and where fees and margin tiers were read; a
     schedule older than a year at the end of the test is a finding (A009).
     """
@@ -367,8 +378,17 @@ class BrokerSection(Section):
     volume_share: Annotated[float, Field(gt=0, le=1)] | None = None
     cheat_on_open: bool = False
     tiers: Annotated[tuple[TierSection, ...], pydantic.Strict(False)] = DEFAULT_TIERS
+    contracts: dict[Name, ContractSection] = Field(default_factory=dict)
     schedule_date: Stamp | None = "2024-10-01T00:00:00Z"
     schedule_source: str = "Binance USDT-M, regular tier; margin brackets of October 2024"
+
+    def of(self, symbol: str) -> BrokerSection:
+        """Return the account's rules for one contract, with what ``contracts`` says of it."""
+        if not self.contracts:
+            return self
+        own = self.contracts.get(symbol)
+        facts = {} if own is None else {name: value for name, value in own if value is not None}
+        return self.model_copy(update={**facts, "contracts": {}})
 
 
 class ReportSection(Section):
@@ -447,6 +467,16 @@ class Config(Section):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _contracts_are_traded(self) -> Config:
+        strangers = [symbol for symbol in self.broker.contracts if symbol not in self.symbols]
+        if strangers:
+            raise ValueError(
+                f"broker.contracts: {strangers[0]} is not traded here (traded: "
+                f"{', '.join(self.symbols)})"
+            )
+        return self
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """The contracts of the account, in the order in which they act."""
@@ -466,7 +496,13 @@ class Config(Section):
         if not self.markets:
             return (self,)
         return tuple(
-            self.model_copy(update={"market": _drawn_apart(section, self.seed), "markets": ()})
+            self.model_copy(
+                update={
+                    "market": _drawn_apart(section, self.seed),
+                    "markets": (),
+                    "broker": self.broker.of(section.symbol),
+                }
+            )
             for section in self.markets
         )
 

@@ -168,6 +168,7 @@ class Course:
         self, broker: BrokerSection, wanted: FloatArray, plan: kernel.Plan, sizing: kernel.Sizing
     ) -> tuple[Ledger, FloatArray]:
         """Walk it and keep the book; return the ledger (without targets) and the targets."""
+        broker = broker.of(self.market.symbol)
         rules, book = rules_of(broker), self.empty_book()
         kernel.replay(
             self.tape, rules, tiers_of(broker), wanted, plan, sizing,

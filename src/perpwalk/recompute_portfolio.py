@@ -13,7 +13,7 @@ import pandas as pd
 
 from perpwalk import compiled_account as kernel
 from perpwalk import compiled_portfolio
-from perpwalk.compiled_portfolio import FILL_SYMBOL, ORDER_SYMBOL, PAID_TURN, Schedule
+from perpwalk.compiled_portfolio import FILL_STAMP, FILL_SYMBOL, ORDER_SYMBOL, PAID_TURN, Schedule
 from perpwalk.config import BrokerSection
 from perpwalk.domain import BarFrame, BoolArray, FloatArray, IntArray, Market, from_ns, to_ns
 from perpwalk.errors import UsageError
@@ -56,29 +56,46 @@ def recompute_portfolio(
     """
     rows = [range(len(one.bars)) for one in markets] if spans is None else list(spans)
     parts = [_Part(one, span) for one, span in zip(markets, rows, strict=True)]
-    rules = rules_of(broker)
+    each = [rules_of(broker.of(part.symbol)) for part in parts]
+    rules = each[0]  # of the account: what the contracts have in common
     closes = np.unique(np.concatenate([part.closes for part in parts]))
     schedule = _schedule(parts, closes, targets)
     tape, stamps = _joint_tape(parts), sum(len(part.stamps.times) for part in parts)
     book = kernel.Book(
         bars=np.empty((kernel.BAR_COLUMNS, len(closes))),
-        fills=np.empty((kernel.FILL_COLUMNS + 1, 3 * len(tape.close) + len(parts))),
+        fills=np.empty((kernel.FILL_COLUMNS + 2, 3 * len(tape.close) + len(parts))),
         orders=np.empty((kernel.ORDER_COLUMNS + 1, len(schedule.symbol))),
         paid=np.empty((3, stamps)),
         counts=np.zeros(2, dtype=np.int64),
     )
     accounts = np.stack([kernel.open_account(rules) for _ in parts])
-    bankrupt = compiled_portfolio.replay(schedule, tape, rules, tiers_of(broker), accounts, book)
+    bankrupt = compiled_portfolio.replay(
+        schedule, tape, rules, _facts(each), _tiers(parts, broker), accounts, book
+    )
     times = from_ns(closes)
     return Ledger(
         initial_cash=rules.initial_cash,
         equity=_equity(times, book),
-        fills=_fills(parts, rules, book),
-        orders=_orders(parts, rules, book),
+        fills=_fills(parts, each, times, book),
+        orders=_orders(parts, each, book),
         funding=_funding(parts, book),
         targets=targets,
         bankrupt_at=None if bankrupt < 0 else times[bankrupt],
     )
+
+
+def _facts(each: Sequence[kernel.Rules]) -> FloatArray:
+    rows = [(one.tick, one.whole, one.lot_top, one.lot_bottom, one.min_notional) for one in each]
+    return np.array(rows, dtype=np.float64)
+
+
+def _tiers(parts: Sequence[_Part], broker: BrokerSection) -> FloatArray:
+    """Return each contract's maintenance table, shape (S, rows, 4); no notional reaches filling."""
+    tables = [tiers_of(broker.of(part.symbol)) for part in parts]
+    filled = np.full((len(parts), max(map(len, tables)), tables[0].shape[1]), np.inf)
+    for place, table in zip(filled, tables, strict=True):
+        place[: len(table)] = table
+    return filled
 
 
 # ── in ───────────────────────────────────────────────────────────────────────────────────────────
@@ -162,15 +179,22 @@ def _equity(times: pd.DatetimeIndex, book: kernel.Book) -> pd.DataFrame:
     return frame
 
 
-def _fills(parts: Sequence[_Part], rules: kernel.Rules, book: kernel.Book) -> pd.DataFrame:
+def _fills(
+    parts: Sequence[_Part],
+    each: Sequence[kernel.Rules],
+    stamps: pd.DatetimeIndex,
+    book: kernel.Book,
+) -> pd.DataFrame:
     rows = book.fills[:, : book.counts[0]]
     bar, why, symbol = (whole(rows[column]) for column in (kernel.F_BAR, kernel.F_WHY, FILL_SYMBOL))
+    opened = _times(parts, symbol, bar, at_open=np.ones(len(bar), dtype=bool))
     columns = {
         "order_id": whole(rows[kernel.F_ORDER]),
         "symbol": _symbols(parts, symbol),
-        "time": _times(parts, symbol, bar, at_open=why == kernel.NO_REASON),
+        # A symbol without a bar now can be closed by force now: later than its last bar.
+        "time": opened.where(why == kernel.NO_REASON, stamps[whole(rows[FILL_STAMP])]),
         "bar": bar + np.array([part.start for part in parts])[symbol],
-        "quantity": _quantity(rows[kernel.F_UNITS], rules),
+        "quantity": _quantity(rows[kernel.F_UNITS], symbol, each),
         "price": rows[kernel.F_PRICE],
         "reference_price": np.where(
             why == kernel.NO_REASON, rows[kernel.F_REFERENCE], rows[kernel.F_PRICE]
@@ -183,7 +207,9 @@ def _fills(parts: Sequence[_Part], rules: kernel.Rules, book: kernel.Book) -> pd
     return make_table(columns, FILL_COLUMNS)
 
 
-def _orders(parts: Sequence[_Part], rules: kernel.Rules, book: kernel.Book) -> pd.DataFrame:
+def _orders(
+    parts: Sequence[_Part], each: Sequence[kernel.Rules], book: kernel.Book
+) -> pd.DataFrame:
     rows = book.orders[:, : book.counts[1]]
     record: Mapping[str, FloatArray] = {
         name: rows[column - kernel.RECORD]
@@ -205,12 +231,12 @@ def _orders(parts: Sequence[_Part], rules: kernel.Rules, book: kernel.Book) -> p
         "symbol": _symbols(parts, symbol),
         "created_at": _times(parts, symbol, bar, at_open=np.zeros(len(bar), dtype=bool)),
         "kind": named(np.zeros(len(bar), dtype=np.int64), ("market",)),
-        "quantity": _quantity(record["units"], rules),
+        "quantity": _quantity(record["units"], symbol, each),
         "limit_price": none,
         "stop_price": none,
         "status": named(status, kernel.STATUSES),
         "reason": named(whole(record["why"]), kernel.REASONS),
-        "filled_quantity": _quantity(filled, rules),
+        "filled_quantity": _quantity(filled, symbol, each),
         "average_price": np.divide(record["value"], filled, out=none.copy(), where=filled != 0),
         "fee": record["fee"],
         "slippage": record["slip"],
@@ -256,6 +282,9 @@ def _times(
     return from_ns(times)
 
 
-def _quantity(units: FloatArray, rules: kernel.Rules) -> FloatArray:
-    quantity: FloatArray = units * rules.lot_top / rules.lot_bottom
+def _quantity(units: FloatArray, symbol: IntArray, each: Sequence[kernel.Rules]) -> FloatArray:
+    """Return units in base currency, by each symbol's own lot."""
+    top, bottom = (np.array([getattr(one, name) for one in each])[symbol]
+                   for name in ("lot_top", "lot_bottom"))  # fmt: skip
+    quantity: FloatArray = units * top / bottom
     return quantity

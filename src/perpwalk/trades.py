@@ -41,7 +41,8 @@ TRADE_COLUMNS = (
     "return",
     "exit_reason",
 )
-FORCED_EXITS = ("liquidation", "bankruptcy")
+BANKRUPTCY = "bankruptcy"
+FORCED_EXITS = ("liquidation", BANKRUPTCY)
 OPEN_AT_END = "open at end"
 FLAT = 1e-9  # a position below this share of the trade's largest is rounding of lots
 
@@ -120,7 +121,10 @@ def _rows_by_close(ledger: Ledger, closes: IntArray) -> IntArray:
     for track in ledger.tracks:
         own = (ledger.fills["symbol"] == track.symbol).to_numpy()
         closed[own] = track.close_ns[bar[own]]
-    rows: IntArray = np.searchsorted(closes, closed)
+    # What the exchange closes is closed now, also where the symbol has no bar at this stamp.
+    forced = ledger.fills["reason"].isin(FORCED_EXITS).to_numpy()
+    times = to_ns(pd.DatetimeIndex(ledger.fills["time"]))
+    rows: IntArray = np.searchsorted(closes, np.where(forced, times, closed))
     return rows
 
 
@@ -268,12 +272,22 @@ def _settle_funding(trades: list[_Trade], ledger: Ledger) -> None:
         side: Literal["left", "right"] = "left" if before else "right"
         latest = int(np.searchsorted(starts[symbol], row, side=side)) - 1
         trade = held[symbol][latest] if latest >= 0 else None
-        if trade is None or (trade.end is not None and trade.end < row + (not before)):
+        if trade is None or not _held_into(trade, row, before):
             raise AccountError(
                 f"a funding payment of {payment:.12g} on {symbol} in the bar that closed at "
                 f"{ledger.equity['close_time'].iloc[row]} belongs to no position"
             )
         trade.funding += float(payment)
+
+
+def _held_into(trade: _Trade, row: int, before: bool) -> bool:
+    """Say whether a trade was still open when the bar in ``row`` settled, or ``before`` it began.
+
+    Liquidation comes before the settlement of a bar, bankruptcy after it.
+    """
+    if trade.end is None or trade.end > row:
+        return True
+    return trade.end == row and (before or trade.reason == BANKRUPTCY)
 
 
 def _settle_liquidations(trades: list[_Trade], ledger: Ledger) -> None:

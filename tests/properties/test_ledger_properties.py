@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from perpwalk.domain import Market, to_ns
 from perpwalk.ledger import Ledger
 from perpwalk.recompute import compare, recompute, rules_of, target_table
+from perpwalk.trades import round_trips
 
 FEWER = settings(max_examples=max(settings.default.max_examples // 5, 40))  # type: ignore[union-attr]
 FORCED = ("liquidation", "bankruptcy")
@@ -74,6 +75,12 @@ def _trades_add_up_to_the_change_in_equity(ledger: Ledger) -> None:
     cash += ledger.funding["payment"].sum() - lost_in_full
     unrealised = position * (ledger.equity["price"].iloc[-1] - entry)
     assert abs(cash + unrealised - ledger.initial_cash - gained) <= 1e-8 * ledger.initial_cash
+    # And so says the table of trades that a run writes, the open one at the last close.
+    trades, moved = round_trips(ledger), ledger.equity["price_pnl"].abs().sum()
+    scale = 1e-9 * (ledger.initial_cash + float(moved))
+    for column, of_bars in (("funding", "funding"), ("liquidation", "liquidation")):
+        assert abs(trades[column].sum() - ledger.equity[of_bars].sum()) <= scale
+    assert abs(trades["net_pnl"].sum() - gained) <= scale
 
 
 def _each_stamp_settles_once(market: Market, ledger: Ledger) -> None:

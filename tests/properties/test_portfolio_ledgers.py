@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import pytest
 from account_scenarios import Portfolio, portfolios
 from hypothesis import given, settings
 
@@ -12,9 +13,10 @@ from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
 from engine.strategy import SignalStrategy
 from perpwalk.domain import Level
-from perpwalk.ledger import Ledger
+from perpwalk.ledger import Ledger, with_tracks
 from perpwalk.recompute_portfolio import recompute_portfolio
 from perpwalk.reconcile import compare
+from perpwalk.trades import round_trips
 
 FEWER = max(settings.default.max_examples // 2, 50)  # type: ignore[union-attr]
 
@@ -62,4 +64,25 @@ def test_broker_and_compiled_ledger_agree_on_several_symbols(portfolio: Portfoli
     assert again.check_identity()[1] is None
     assert replayed.fills["symbol"].tolist() == again.fills["symbol"].tolist()
     assert replayed.fills["bar"].tolist() == again.fills["bar"].tolist()
+    assert replayed.fills["time"].tolist() == again.fills["time"].tolist()
     assert Level.INFO == crosscheck(portfolio.markets, replayed, portfolio.broker).level
+    _trades_add_up(with_tracks(replayed, portfolio.markets), portfolio)
+
+
+def _trades_add_up(ledger: Ledger, portfolio: Portfolio) -> None:
+    """Hold the net PnL of all trades, open ones at the last closes, against the equity's change.
+
+    Every bar and settlement is found in its own contract's, and what each contract added is the
+    account's return.
+    """
+    trades, book = round_trips(ledger), ledger.equity
+    scale = 1e-9 * (portfolio.broker.cash + float(book["price_pnl"].abs().sum()))
+    pairs = (
+        ("gross_pnl", "price_pnl"), ("fees", "fee"), ("slippage", "slippage"),
+        ("funding", "funding"), ("liquidation", "liquidation"),
+    )  # fmt: skip
+    for of_trades, of_bars in pairs:
+        assert book[of_bars].sum() == pytest.approx(trades[of_trades].sum(), abs=scale), of_trades
+    change = book["equity"].iloc[-1] - portfolio.broker.cash
+    assert change == pytest.approx(trades["net_pnl"].sum(), abs=scale)
+    assert not ledger.funding.duplicated(["symbol", "settle_time"]).any()

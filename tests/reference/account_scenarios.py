@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from perpwalk.config import BrokerSection, SlippageSection, TierSection
+from perpwalk.config import BrokerSection, ContractSection, SlippageSection, TierSection
 from perpwalk.domain import BarFrame, FundingFrame, Market
 from perpwalk.ledger import Ledger
 from perpwalk.recompute import recompute, target_table
@@ -183,6 +183,12 @@ BROKER = st.builds(
     volume_share=st.sampled_from((None, None, 0.1, 1.0)),
     tiers=_tiers(),
 )
+CONTRACT = st.builds(
+    ContractSection,
+    lot_size=st.sampled_from((None, None, 0.001, 0.1, 1.0, 0.0)),
+    min_notional=st.sampled_from((None, None, 0.0, 100.0)),
+    tiers=st.none() | _tiers(),
+)
 SHARE = (0, 0, 0.0004, 0.1, 0.3, 0.5, 0.9, 0.99, 1.0, 1.5, -0.2, -0.5, -0.9, -1, -2)
 DECISION = choice(SHARE, (True, False, False))
 
@@ -196,11 +202,7 @@ def scenarios(draw: st.DrawFn, *, cheap: bool = False) -> Scenario:
     bars = draw(_bars(broker.cash))
     if bars.low.min() < 2 * broker.tick_size:  # no contract trades below its tick
         broker = broker.model_copy(update={"tick_size": 0.0})
-    # With more lots than 1e9 one lot is less than what rounding is forgiven, and which of two
-    # neighbours margin carries is for the last bit of a float to say.
-    most_lots = 2 * broker.cash * broker.leverage / float(bars.low.min())
-    if broker.lot_size > 0 and most_lots / broker.lot_size > 1e8:
-        broker = broker.model_copy(update={"lot_size": 1.0})
+    broker = broker.model_copy(update={"lot_size": fitting_lot(broker.lot_size, broker, bars)})
     funding = FundingFrame.empty(bars.symbol) if cheap else draw(_funding(bars))
     mark = None if cheap else draw(_mark(bars))
     targets = {}
@@ -210,6 +212,16 @@ def scenarios(draw: st.DrawFn, *, cheap: bool = False) -> Scenario:
             worth = share * (0.01 if cheap else broker.leverage) * broker.cash
             targets[i] = round(worth / float(bars.close[i]), 5)
     return Scenario(Market(bars=bars, funding=funding, mark=mark), targets, broker)
+
+
+def fitting_lot(lot: float, broker: BrokerSection, bars: BarFrame) -> float:
+    """Return a lot of which the account cannot hold too many.
+
+    With more lots than 1e9 one lot is less than what rounding is forgiven, and which of two
+    neighbours margin carries is for the last bit of a float to say.
+    """
+    most = 2 * broker.cash * broker.leverage / float(bars.low.min())
+    return 1.0 if lot > 0 and most / lot > 1e8 else lot
 
 
 def without_costs(broker: BrokerSection) -> BrokerSection:
@@ -245,9 +257,9 @@ class Portfolio:
 
 @st.composite
 def portfolios(draw: st.DrawFn) -> Portfolio:
-    """Draw markets that start, end, gap and settle each in its own way."""
+    """Draw markets that start, end, gap and settle each in its own way, some by their own rules."""
     broker = draw(BROKER).model_copy(update={"tick_size": 0.0})
-    markets, targets = [], {}
+    markets, targets, contracts = [], {}, {}
     every = pd.Timedelta(draw(st.sampled_from(("1h", "4h"))))
     for number in range(draw(st.integers(2, 3))):
         drawn = draw(_bars(broker.cash))
@@ -257,9 +269,13 @@ def portfolios(draw: st.DrawFn) -> Portfolio:
         symbol = f"TEST{number}USDT"
         bars = BarFrame.of(frame, symbol=symbol, interval=every, filled=drawn.filled)
         markets.append(Market(bars=bars, funding=draw(_funding(bars)), mark=draw(_mark(bars))))
+        own = draw(CONTRACT)
+        lot = broker.lot_size if own.lot_size is None else own.lot_size
+        contracts[symbol] = own.model_copy(update={"lot_size": fitting_lot(lot, broker, bars)})
         decisions = draw(st.lists(DECISION, min_size=len(bars), max_size=len(bars)))
         for i, (share, decides) in enumerate(decisions):
             if decides:
                 worth = share * broker.leverage * broker.cash
                 targets[bars.close_time[i], symbol] = round(worth / float(bars.close[i]), 5)
+    broker = broker.model_copy(update={"contracts": contracts})
     return Portfolio(tuple(markets), targets, broker)

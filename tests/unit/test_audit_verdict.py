@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hand_made_book import HOUR, Book
 
-from perpwalk.audit.document import audit_document
+from perpwalk.audit.document import audit_document, evidence_from
 from perpwalk.audit.evidence import Evidence, gather_evidence, naive_rules
 from perpwalk.audit.judge import Contract, judge, judge_again
 from perpwalk.audit.outside import Outside, search_findings
@@ -289,12 +289,17 @@ def test_few_independent_rows_are_told() -> None:
 # ── the whole ────────────────────────────────────────────────────────────────────────────────────
 
 
-def judged(predictions: pd.DataFrame, ledger: Ledger, market: Market, **options: object) -> object:
+def folds_of(predictions: pd.DataFrame) -> list[Fold]:
     folds = []
     for number, part in predictions.groupby("fold"):
         times, rows = part["close_time"], part.index.to_numpy()
         span = Span(times.iloc[0], times.iloc[-1] + HOUR, rows, len(rows))
         folds.append(Fold(int(str(number)), span, span, span))
+    return folds
+
+
+def judged(predictions: pd.DataFrame, ledger: Ledger, market: Market, **options: object) -> object:
+    folds = folds_of(predictions)
     table = metrics_table(predictions, ledger, folds=folds, bar_interval=HOUR, horizon=1)
     section = LabelSection()
     return judge(
@@ -321,6 +326,39 @@ def test_a_constant_model_is_invalid_unless_it_is_a_baseline_by_design() -> None
     assert Word.INVALID is judged(predictions, ledger, market).verdict.overall
     baseline = judged(predictions, ledger, market, constant_by_design=True)
     assert Word.INCONCLUSIVE is baseline.verdict.overall
+
+
+def test_several_contracts_are_judged_each_and_together() -> None:
+    """Skill in one contract alone is not supported of both, and findings say whose they are."""
+    predictions, ledger, market = case()
+    rng, up = np.random.default_rng(0), (predictions["label"] == 1).to_numpy()
+    skilled = predictions.assign(p_up=0.5 + 0.014 * (2 * up - 1) + rng.normal(0, 0.1, len(up)))
+    blind = predictions.assign(p_up=rng.random(len(up)))
+    both = pd.concat([skilled.assign(symbol="AAA"), blind.assign(symbol="BBB")])
+    both = both.sort_values("close_time", kind="stable", ignore_index=True)
+    section = LabelSection()
+    made = make_labels(market.bars, section)
+    folds = folds_of(predictions)
+    table = metrics_table(both, ledger, folds=folds, bar_interval=HOUR, horizon=1)
+    contracts = [
+        Contract(market=market, labels=made, folds=folds, name=name) for name in ("AAA", "BBB")
+    ]
+
+    found = judge(
+        contracts, section=section, predictions=both, ledger=ledger, metrics=table,
+        outside=Outside(leak_audit="full"),
+    )  # fmt: skip
+
+    assert {"AAA", "BBB"} == set(found.evidence.auc_of)
+    assert found.evidence.auc.low is not None
+    assert found.evidence.auc.low > 0.5
+    assert Word.INCONCLUSIVE is found.verdict.predictive
+    assert any("AUC of BBB alone" in reason for reason in found.verdict.reasons)
+    assert not any("AUC of AAA alone" in reason for reason in found.verdict.reasons)
+    wheres = {f.where.split()[0] for f in found.findings if f.code[0] in "LP"}
+    assert {"AAA", "BBB"} <= wheres
+    again = evidence_from(found.as_dict()["evidence"])  # type: ignore[arg-type]
+    assert found.evidence.auc_of.keys() == again.auc_of.keys()
 
 
 def test_findings_of_earlier_stages_count() -> None:

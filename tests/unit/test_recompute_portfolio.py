@@ -7,7 +7,7 @@ import pytest
 
 from engine.replay import ReplayMarket, replay
 from engine.strategy import SignalStrategy
-from perpwalk.config import BrokerSection, SlippageSection, TierSection
+from perpwalk.config import BrokerSection, ContractSection, SlippageSection, TierSection
 from perpwalk.domain import BarFrame, FundingFrame, Market
 from perpwalk.errors import UsageError
 from perpwalk.ledger import TARGET_COLUMNS, Ledger
@@ -156,6 +156,38 @@ def test_targets_of_strangers_and_between_bars_are_refused() -> None:
     between["close_time"] += pd.Timedelta("30min")
     with pytest.raises(UsageError, match="each at the close of a bar"):
         recompute_portfolio([a], between, FREE)
+
+
+def test_each_contract_has_its_own_lot_tick_least_notional_and_tiers() -> None:
+    """
+    B trades in whole coins and half-dollar ticks, needs 20 to open and is liquidated at 5 %.
+    """
+    tier = TierSection(notional_floor=0, maintenance_rate=0.05)
+    own = {"lot_size": 1.0, "tick_size": 0.5, "min_notional": 20.0, "tiers": (tier,)}
+    broker = FREE.model_copy(
+        update={
+            "slippage": SlippageSection(kind="fixed", bps=10.0),
+            "contracts": {"B": ContractSection(**own)},
+        }
+    )
+    a = market("A", *[(100, 100)] * 4)
+    b = market("B", (10, 10), (10, 10), (10, 10), (10, 7.2), (7.2, 7.2))
+    table = targets((0, "A", 0, 1.2345), (0, "B", 0, 1.9), (1, "B", 1, 150.7))
+
+    book = both([a, b], table, broker)
+
+    told = list(zip(book.orders["symbol"], book.orders["quantity"], strict=True))
+    assert [("A", 1.234), ("B", 1.0), ("B", 150.0)] == told
+    assert ["filled", "rejected", "filled"] == book.orders["status"].tolist()
+    # 10 bp of slippage: to the cent where prices have no tick, to the next half dollar otherwise.
+    assert [("A", 100.1), ("B", 10.5)] == [
+        (row.symbol, pytest.approx(row.price)) for row in book.fills.iloc[:2].itertuples()
+    ]
+    forced = book.fills[book.fills["reason"] == "liquidation"].iloc[0]
+    margin = 150 * 10.5 / 3
+    assert ("B", pytest.approx((margin - 150 * 10.5) / (150 * 0.05 - 150))) == (
+        forced["symbol"], forced["price"],
+    )  # fmt: skip
 
 
 def test_what_rounding_leaves_of_free_margin_opens_nothing() -> None:

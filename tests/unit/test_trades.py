@@ -224,3 +224,17 @@ def test_the_trades_add_up_to_the_change_in_equity(scenario: Scenario) -> None:
     closed = trades[trades["exit_reason"] != "open at end"]
     assert closed["net_pnl"].tolist() == pytest.approx(net.tolist())
     assert (np.diff(rows) >= 0).all()
+
+
+def test_a_bankrupt_trade_bears_the_settlement_that_ruined_it() -> None:
+    """Bankruptcy is judged after funding: the payment of its bar belongs to the trade it ended."""
+    book = Book(prices=[100.0, 100.0, 100.0], cash=1_000.0)
+    book.fill(1, 50.0)
+    book.fund(2, -1_200.0)
+    ledger = book.ledger()
+    ledger.fills.loc[len(ledger.fills)] = [
+        -1, "ETHUSDT", book.close_time(2), 2, -50.0, 100.0, 100.0, 0.0, 0.0, "taker", "bankruptcy"
+    ]  # fmt: skip
+
+    trade = round_trips(ledger).iloc[0]
+    assert (-1_200.0, "bankruptcy") == (trade["funding"], trade["exit_reason"])
