@@ -6,8 +6,8 @@ of the code and packages that make it (``perpwalk.provenance``):
 ============  ====================================================================================
 ``features``  bars, settlements, names and look-backs; the features' code, the user's files too
 ``fits``      features and labels up to the end of validation, train and validation rows, the
-              choice of features, the model's section, the fold's seed, purge, device; the models'
-              code
+              choice of features, the model's section, the fold's seed, purge, device, what a warm
+              start begins with; the models' code
 ``forecasts`` the fit, test rows, and the features they look at
 ============  ====================================================================================
 
@@ -171,11 +171,12 @@ class FoldMemory:
             **_made_by(_models_made_by(config)),
         }
 
-    def fit_key(self, fold: Fold, seed: int) -> str:
-        """Return the name of what ``fold`` learns."""
+    def fit_key(self, fold: Fold, seed: int, start: list[object] | None = None) -> str:
+        """Return the name of what ``fold`` learns; ``start`` names what a warm one begins with."""
         return key_of(
             {
                 **self._fixed,
+                **({} if start is None else {"start": start}),
                 "seed": seed,
                 # All that exists for a fit, not only what the models shipped look at.
                 "past": self._seen.until(int(fold.validation.rows[-1]) + 1),

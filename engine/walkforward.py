@@ -37,7 +37,14 @@ from perpwalk.domain import (
 )
 from perpwalk.errors import UsageError
 from perpwalk.labels import purge_bars
-from perpwalk.models.base import EpochReport, FitContext, FittedModel, Sample, forecasts_of
+from perpwalk.models.base import (
+    Carried,
+    EpochReport,
+    FitContext,
+    FittedModel,
+    Sample,
+    forecasts_of,
+)
 from perpwalk.preprocess import Preprocessor
 from perpwalk.signals import FittedFold
 from perpwalk.thresholds import choose_threshold
@@ -111,20 +118,31 @@ class WalkForward:
 
     def run(self, folds: Sequence[Fold]) -> Iterator[FoldResult]:
         """Yield the result of each fold in order."""
+        last: FittedFold | None = None
         for fold in folds:
-            if self._work is None:
-                yield self._fit(fold)
-                continue
-            folder = self._work / f"fold-{fold.number:03d}"
-            yield self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder)
+            result = self._one(fold, self._start(fold, last))
+            yield result
+            last = result.fitted
+
+    def _start(self, fold: Fold, last: FittedFold | None) -> FittedFold | None:
+        """Return what a warm start may take over: only ever the fold just before this one."""
+        if last is None or not self._config.walk_forward.warm_start:
+            return None
+        return last if last.fold.number == fold.number - 1 else None
+
+    def _one(self, fold: Fold, start: FittedFold | None) -> FoldResult:
+        if self._work is None:
+            return self._fit(fold, start)
+        folder = self._work / f"fold-{fold.number:03d}"
+        return self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder, start)
 
     # ── one fold ─────────────────────────────────────────────────────────────────────────────────
 
-    def _fit(self, fold: Fold) -> FoldResult:
-        fit = self._learn(fold)
+    def _fit(self, fold: Fold, start: FittedFold | None) -> FoldResult:
+        fit = self._learn(fold, start)
         return self._result(fold, fit, self._forecast(fold, fit))
 
-    def _learn(self, fold: Fold) -> Fit:
+    def _learn(self, fold: Fold, start: FittedFold | None) -> Fit:
         # Nothing after the validation span exists for a fit: it cannot look at the test.
         end = int(fold.validation.rows[-1]) + 1
         past_features, past_labels = self._features.until(end), self._labels.until(end)
@@ -137,7 +155,7 @@ class WalkForward:
         model = self._model.fit(
             self._sample(past_values, fold.train.rows, past_labels),
             validation,
-            self._context(fold, seed),
+            self._context(fold, seed, self._carried(preprocessor, start)),
         )
         opinion = forecasts_of(model, past_values, validation.rows, self._clock[:end]).p_up
         return Fit(preprocessor, model, opinion, model.training)
@@ -156,13 +174,20 @@ class WalkForward:
         fitted = FittedFold(fold, fit.preprocessor, fit.model, threshold)
         return FoldResult(fitted, forecast, fit.validation_p_up, fit.training, recalled=recalled)
 
-    def _context(self, fold: Fold, seed: int) -> FitContext:
+    def _carried(self, preprocessor: Preprocessor, start: FittedFold | None) -> Carried | None:
+        if start is None:
+            return None
+        columns, ratio, shift = preprocessor.seen_from(start.preprocessor)
+        return Carried(start.model, columns, ratio, shift, self._config.walk_forward.replay)
+
+    def _context(self, fold: Fold, seed: int, carried: Carried | None) -> FitContext:
         callback, number = self._on_epoch, fold.number
         return FitContext(
             seed=seed,
             device=self._config.compute.device,
             threads=self._config.compute.threads,
             purge=self._purge,
+            carried=carried,
             on_epoch=None if callback is None else lambda report: callback(number, report),
         )
 
@@ -192,30 +217,32 @@ class WalkForward:
 
     # ── kept folds ───────────────────────────────────────────────────────────────────────────────
 
-    def _made(self, fold: Fold, folder: Path) -> FoldResult:
+    def _made(self, fold: Fold, folder: Path, start: FittedFold | None) -> FoldResult:
         """Make a fold, or what the cache does not hold of it, and keep it in ``folder``."""
         fresh = _fresh(folder)
         if self._memory is None:
             fresh.mkdir(parents=True)
-            result = self._fit(fold)
+            result = self._fit(fold, start)
             foldfiles.write_fit(_fit_of(result), fresh)
             foldfiles.write_forecast(result.forecast, fresh)
         else:
             fresh.parent.mkdir(parents=True, exist_ok=True)
-            result = self._recalled(fold, fresh, self._memory)
+            result = self._recalled(fold, fresh, self._memory, start)
         foldfiles.write_threshold(result.fitted.threshold, fresh)
         fresh.rename(folder)
         return result
 
-    def _recalled(self, fold: Fold, fresh: Path, memory: FoldMemory) -> FoldResult:
-        key = memory.fit_key(fold, fold_seed(self._config.seed, fold.number))
+    def _recalled(
+        self, fold: Fold, fresh: Path, memory: FoldMemory, start: FittedFold | None
+    ) -> FoldResult:
+        key = memory.fit_key(fold, fold_seed(self._config.seed, fold.number), self._named(start))
         forecast_key = memory.forecast_key(fold, key, self._used(fold))
         with memory.computing(key):
             recalled = memory.take_fit(key, fresh)
             if recalled:
                 fit = foldfiles.read_fit(fresh)
             else:
-                fit = self._learn(fold)
+                fit = self._learn(fold, start)
                 fresh.mkdir()
                 foldfiles.write_fit(fit, fresh)
                 memory.keep_fit(key, fit)
@@ -229,6 +256,16 @@ class WalkForward:
                 memory.keep_forecast(forecast_key, forecast)
             foldfiles.write_forecast(forecast, fresh)
         return self._result(fold, fit, forecast, recalled=recalled)
+
+    def _named(self, start: FittedFold | None) -> list[object] | None:
+        """Return what a warm start depends on: the model's files, its columns, and the replay."""
+        if start is None:
+            return None
+        seen = start.preprocessor
+        return [
+            artifact_hash(start.model), list(seen.names), seen.center.tolist(), seen.scale.tolist(),
+            self._config.walk_forward.replay,
+        ]  # fmt: skip
 
     def revive(
         self,

@@ -193,13 +193,19 @@ class LabelSection(Section):
 
 
 class WalkForwardSection(Section):
-    """How time is cut. ``holdout`` names the open time of the last train and validation bar."""
+    """How time is cut. ``holdout`` names the open time of the last train and validation bar.
+
+    ``warm_start`` lets each refit of the network start from the weights of the fold before, and
+    learn the bars that are new and a share ``replay`` of the others.
+    """
 
     scheme: Literal["rolling", "expanding", "holdout"] = "rolling"
     train: Duration = "730d"
     validation: Duration = "90d"
     test: Duration = "90d"
     embargo: Duration = "0bars"
+    warm_start: bool = False
+    replay: Annotated[float, Field(ge=0, le=1)] = 0.25
     start: Stamp | None = None
     train_last_bar: Stamp | None = None
     validation_last_bar: Stamp | None = None
@@ -442,6 +448,15 @@ class Config(Section):
     broker: BrokerSection = BrokerSection()
     report: ReportSection = ReportSection()
     compute: ComputeSection = ComputeSection()
+
+    @pydantic.model_validator(mode="after")
+    def _warm_start_needs_a_network(self) -> Config:
+        if self.walk_forward.warm_start and self.model.kind in ("xgb", "logistic", "majority"):
+            raise ValueError(
+                f"walk_forward.warm_start carries a network's weights on, and model.kind "
+                f"'{self.model.kind}' has none; leave it out, or use lstm_xgb or lstm"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _markets_fit_one_account(self) -> Config:

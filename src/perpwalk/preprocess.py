@@ -104,6 +104,26 @@ class Preprocessor:
         scaled = np.clip((picked - self.center) / self.scale, -self.clip, self.clip)
         return np.ascontiguousarray(scaled, dtype=np.float32)
 
+    def seen_from(self, other: Preprocessor) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Return how another fold's columns are had from these.
+
+        Returns
+        -------
+        columns : IntArray
+            Where each of these columns stands in the other's table, shape (k,); -1 nowhere.
+        ratio, shift : FloatArray
+            The other's value is this one's × ratio + shift, but for clipping, shape (k,); 0 where
+            the other has no such column.
+        """
+        columns = np.array(
+            [other.names.index(name) if name in other.names else -1 for name in self.names],
+            dtype=np.int64,
+        )
+        known = columns >= 0
+        scale, center = other.scale[columns], other.center[columns]
+        ratio = np.where(known, self.scale / scale, 0.0)
+        return columns, ratio, np.where(known, (self.center - center) / scale, 0.0)
+
     def save(self, folder: Path) -> None:
         """Write ``scaler.json`` and ``features.json``; floats survive exactly."""
         scaler = {

@@ -114,8 +114,8 @@ def test_a_fit_is_the_same_on_one_thread_and_on_several(sequence: str) -> None:
     ]
 
     for fit in fits[1:]:
-        for name, weight in fits[0].embedder._weights.items():
-            assert torch.equal(weight, fit.embedder._weights[name]), name
+        for name, weight in fits[0].embedder.weights.items():
+            assert torch.equal(weight, fit.embedder.weights[name]), name
         assert [(r.train_loss, r.validation_loss) for r in fits[0].training] == [
             (r.train_loss, r.validation_loss) for r in fit.training
         ]

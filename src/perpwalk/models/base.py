@@ -78,6 +78,31 @@ class EpochReport:
     stage: Stage
 
 
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """The fold before, for a model that can start from it (``walk_forward.warm_start``).
+
+    A feature's value in the old fold's scale is its new value × ``ratio`` + ``shift``.
+
+    Attributes
+    ----------
+    model
+        What that fold fitted.
+    columns
+        int64, shape (k,): where each column of the new table stood in the old one; -1 nowhere.
+    ratio, shift
+        float64, shape (k,).
+    replay
+        Share of the bars learned before that are learned again beside the new ones.
+    """
+
+    model: FittedModel
+    columns: IntArray
+    ratio: FloatArray
+    shift: FloatArray
+    replay: float
+
+
 @dataclass(frozen=True)
 class FitContext:
     """How to fit, as opposed to what.
@@ -93,6 +118,8 @@ class FitContext:
     purge
         Bars to leave between two parts of the train span so that no label of the first part is
         still unknown when the second begins: the label horizon.
+    carried
+        The fold before, if this fit may start from it; None starts afresh.
     on_epoch
         Called after each epoch and each boosting round.
     """
@@ -101,6 +128,7 @@ class FitContext:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = 0
     purge: int = 1
+    carried: Carried | None = None
     on_epoch: Callable[[EpochReport], None] | None = None
 
 

@@ -139,6 +139,11 @@ class FittedHybrid:
     kind: ClassVar[str] = "lstm_xgb"
 
     @property
+    def embedder(self) -> Embedder:
+        """The network, for a fit that starts from it."""
+        return self.view.embedder
+
+    @property
     def timesteps(self) -> int:
         """Bars that a forecast may depend on."""
         return self.view.embedder.sequence.reach

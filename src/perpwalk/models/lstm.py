@@ -3,6 +3,9 @@
 Binary cross-entropy, AdamW, gradients clipped by norm; the learning rate is cut where validation
 loss stops falling, and the weights of the best epoch are the ones kept. If the loss stops being a
 finite number, training starts over from new weights at half the learning rate, twice at most.
+
+A warm start (see ``warm``) begins with the weights of the fold before, at a learning rate that has
+been cut once; these weights are the best so far, before the first epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +25,7 @@ from torch import Tensor, nn
 from perpwalk.config import LstmSection
 from perpwalk.domain import Float32Array, IntArray
 from perpwalk.errors import UserError
+from perpwalk.models import warm
 from perpwalk.models.base import (
     EpochReport,
     FitContext,
@@ -74,15 +78,24 @@ def train_network(
         The loss diverged at every learning rate tried.
     """
     device = choose_device(context.device)
-    rate = settings.learning_rate
+    number = train.rows if train.clock is None else train.clock[train.rows]
+    rate, start, lesson = settings.learning_rate, None, train
+    carried, before = context.carried, warm.embedder_of(context.carried)
+    if carried is not None and before is not None:
+        rate, start = rate * settings.lr_factor, warm.carried_weights(before, carried)
+        lesson = warm.new_and_replayed(
+            train, cast("int", before.learned_until), carried.replay, context.seed
+        )
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with seeded(context.seed, device):
                 network = Network(train.values.shape[1], settings).to(device)
+                if start is not None:
+                    network.load_state_dict(start)
                 with passes(network, settings, device, context.threads, context.seed) as through:
                     _Training(
-                        settings, train, validation, network, rate, through, context.seed
-                    ).run(history)
+                        settings, lesson, validation, network, rate, through, context.seed
+                    ).run(history, known=start is not None)
         except _DivergedError as diverged:
             last_rate, rate = rate, rate / 2
             log.warning(
@@ -94,7 +107,7 @@ def train_network(
                 ATTEMPTS,
             )
             continue
-        return Embedder(network.state_dict(), settings, train.values.shape[1])
+        return Embedder(network.state_dict(), settings, train.values.shape[1], int(number[-1]))
     raise UserError(
         f"training diverged {ATTEMPTS} times, last at a learning rate of {last_rate:g}; "
         "lower model.lstm.learning_rate, or check the scale of the features"
@@ -128,9 +141,13 @@ class _Training:
             passes.parameters, lr=rate, weight_decay=settings.weight_decay, fused=True
         )
 
-    def run(self, history: History) -> None:
-        """Train until validation loss has not improved for ``patience`` epochs."""
-        best_loss, best_epoch, best_weights = math.inf, 0, self._weights()
+    def run(self, history: History, *, known: bool) -> None:
+        """Train until validation loss has not improved for ``patience`` epochs.
+
+        The weights at hand count as an epoch's where they are ``known`` to be good for something.
+        """
+        best_loss = self._evaluate(0)[0] if known else math.inf
+        best_epoch, best_weights = 0, self._weights()
         last_cut = 0
         for epoch in range(1, self.settings.epochs + 1):
             began = time.perf_counter()

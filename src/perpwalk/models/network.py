@@ -77,19 +77,30 @@ class Network(nn.Module):
 
 
 class Embedder:
-    """A trained network, ready to forecast; keeps the float32 weights and a float64 twin."""
+    """A trained network, ready to forecast; keeps the float32 weights and a float64 twin.
 
-    def __init__(self, weights: Mapping[str, Tensor], sizes: LstmSection, features: int) -> None:
+    ``learned_until`` is the number of the last bar whose decision it learned from (see
+    ``Sample.clock``).
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        sizes: LstmSection,
+        features: int,
+        learned_until: int | None = None,
+    ) -> None:
         self.sizes = sizes
+        self.learned_until = learned_until
         self.sequence = sequence_of(sizes)
         self.features = features
-        self._weights = {
+        self.weights = {
             name: weight.detach().to("cpu", torch.float32, copy=True).contiguous()
             for name, weight in weights.items()
         }
         with torch.device("meta"):  # draws no initial weights, so touches no random state
             self._exact = Network(features, sizes)
-        exact = {name: weight.double() for name, weight in self._weights.items()}
+        exact = {name: weight.double() for name, weight in self.weights.items()}
         self._exact.load_state_dict(exact, assign=True)
         self._exact.eval()
 
@@ -128,11 +139,15 @@ class Embedder:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights; return what ``load`` must be told to rebuild the network."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self._weights, folder / WEIGHTS_FILE)
+        save_file(self.weights, folder / WEIGHTS_FILE)
         shape = (
             "sequence", "timesteps", "stretch", "layers", "hidden", "dropout", "dense", "embedding",
         )  # fmt: skip
-        return {"features": self.features, "lstm": self.sizes.model_dump(include=set(shape))}
+        return {
+            "features": self.features,
+            "lstm": self.sizes.model_dump(include=set(shape)),
+            "learned_until": self.learned_until,
+        }
 
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> Embedder:
@@ -140,7 +155,13 @@ class Embedder:
         file = artifact(folder, WEIGHTS_FILE)
         try:
             sizes = LstmSection(**config["lstm"])
-            return cls(load_file(file), sizes, int(config["features"]))
+            learned_until = config.get("learned_until")
+            return cls(
+                load_file(file),
+                sizes,
+                int(config["features"]),
+                None if learned_until is None else int(learned_until),
+            )
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise UsageError(f"{file} and its config.json do not fit: {error}") from error
 
