@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from perpwalk.config import MarketSection, parse_duration
 from perpwalk.data.bars import Read, read_bars, read_mark
+from perpwalk.data.clock import clock_skew
 from perpwalk.data.coverage import apply_missing_funding
 from perpwalk.data.funding import read_funding
 from perpwalk.data.layouts import AUTO, named
@@ -173,6 +175,10 @@ def _with_mark(market: Market, file: str | Table, section: MarketSection) -> Mar
         )
     _check_belongs(path, mark.close[places[found]], bars.close[found], "mark closes")
     aligned = _aligned(bars, mark, places, found)
+    findings = (
+        *findings,
+        *clock_skew(f"mark {Path(path).name}", to_ns(mark.close_time), mark.close, bars),
+    )
     kept = tuple(f for f in findings if f.code != "D006")  # its own gaps: judged on the bars' grid
     return replace(_joined(market, (*kept, *_stand_ins(path, bars, found)), source), mark=aligned)
 
@@ -230,7 +236,10 @@ def _with_funding(market: Market, file: str | Table, layout: str) -> Market:
         )
     marks, closes = _marks_and_closes(funding, bars)
     _check_belongs(path, marks, closes, "mark prices")
-    return replace(_joined(market, findings, source), funding=funding)
+    skew = clock_skew(
+        f"funding {Path(path).name}", to_ns(funding.settle_time), funding.mark_price, bars
+    )
+    return replace(_joined(market, (*findings, *skew), source), funding=funding)
 
 
 def within(funding: FundingFrame, bars: BarFrame) -> FundingFrame:
