@@ -132,6 +132,25 @@ def test_trades_are_sorted_and_filtered(visit: Visit, page_file: Path, run: Run)
     assert len(trades) > grid.locator("tbody tr:not(.spacer)").count()  # only what is in view
 
 
+def test_what_is_shown_can_be_saved(visit: Visit, page_file: Path, run: Run) -> None:
+    """CSV holds the filtered rows to the last digit; a chart becomes a picture. Both offline."""
+    opened = visit(page_file)
+    page = opened.page
+    page.get_by_label("Trades: filter side").fill("short")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Trades: save what is shown as CSV").click()
+    kept = pd.read_csv(saved.value.path())
+    short = run.trades[run.trades["side"] == "short"]
+    np.testing.assert_array_equal(short["net_pnl"], kept["net_pnl"])
+
+    page.locator("#roc").scroll_into_view_if_needed()
+    page.locator("#roc svg.main-svg").first.wait_for()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save picture: ROC curves").click()
+    assert saved.value.path().read_bytes().startswith(b"\x89PNG")
+    assert [] == opened.logged
+
+
 def test_a_trade_is_shown_in_the_charts(visit: Visit, page_file: Path, run: Run) -> None:
     """The button of a trade zooms to it, and its entry and exit are drawn."""
     opened = visit(page_file)

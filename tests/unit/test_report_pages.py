@@ -305,7 +305,7 @@ def test_other_seeds_stand_on_the_page_and_their_models_are_no_folds(tmp_path: P
     assert 'id="seeds"' not in page_of(made)
 
 
-def test_the_placebo_battery_stands_beside_the_headline(run: Run) -> None:
+def test_the_placebo_battery_stands_before_the_charts(run: Run) -> None:
     """What is left of the result without its cause is a table; without a battery there is none."""
     data = reports.page_data(run)
     row = {
@@ -314,7 +314,7 @@ def test_the_placebo_battery_stands_beside_the_headline(run: Run) -> None:
     }  # fmt: skip
     page = markup_of(render_page(replace(data, audit={**data.audit, "placebo": [row]})))
 
-    assert "labels shuffled" in page[page.index('id="placebos"') : page.index('id="findings"')]
+    assert "labels shuffled" in page[page.index('id="placebos"') : page.index('id="time"')]
     assert "placebos" not in page_of(run)
 
 

@@ -234,8 +234,9 @@
           const [a, b] = sign > 0 ? [row.a, row.b] : [row.b, row.a];
           const [lo, hi] = sign > 0 ? [row.lo, row.hi] : [-row.hi, -row.lo];
           const apart = row.distinguishable === "yes" ? "told apart" : "not told apart";
-          return pw.label(`${a}\nminus ${b}\n${pw.form(sign * row.difference)}`
-            + `${pw.bounds(lo, hi)}\np ${pw.form(row.p, "decimal")}, corrected `
+          const unit = UNITS[metric] ?? "plain";
+          return pw.label(`${a}\nminus ${b}\n${pw.form(sign * row.difference, unit)}`
+            + `${pw.bounds(lo, hi, unit)}\np ${pw.form(row.p, "decimal")}, corrected `
             + `${pw.form(row.p_corrected, "decimal")}: ${apart}`).replaceAll("\n", "<br>");
         };
         const z = [], text = [], marks = [];

@@ -3,6 +3,8 @@
 (() => {
   const pw = globalThis.perpwalk;
 
+  const TITLE = 34; // pixels above a saved picture
+
   // A word across every chart of a run that is no result; it stays on an exported picture.
   pw.stamped = (stamp) => (stamp ? [{
     text: stamp, x: 0.5, y: 0.5, xref: "paper", yref: "paper", showarrow: false, textangle: -12,
@@ -55,7 +57,7 @@
         },
         hoverlabel: {
           bgcolor: pw.colour("raised"), bordercolor: pw.colour("line"), align: "left",
-          font: { color: pw.colour("ink"), size: 12 },
+          font: { color: pw.colour("ink"), size: 12, family: getComputedStyle(document.body).fontFamily },
         },
         legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
         ...layout,
@@ -66,11 +68,18 @@
     }
 
     async save() {
-      const picture = await Plotly.toImage(
-        { data: this.plot.data, layout: { ...this.plot.layout, paper_bgcolor: pw.colour("back") } },
-        { format: "png", scale: 2, width: this.plot.clientWidth, height: this.height },
-      );
-      pw.make("a", { href: picture, download: `${this.title}.png` }).click();
+      const title = this.heading.textContent;
+      const { layout } = this.plot;
+      const picture = await Plotly.toImage({
+        data: this.plot.data,
+        layout: {
+          ...layout, paper_bgcolor: pw.colour("back"), height: layout.height + TITLE,
+          margin: { ...layout.margin, t: layout.margin.t + TITLE },
+          title: { text: pw.label(title), x: 0.01, y: 0.99, yanchor: "top", pad: { t: 8 },
+            font: { size: 15, color: pw.colour("ink") } },
+        },
+      }, { format: "png", scale: 2, width: layout.width, height: layout.height + TITLE });
+      pw.make("a", { href: picture, download: `${title}.png` }).click();
     }
   };
 
