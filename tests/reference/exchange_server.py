@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import random
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -99,7 +100,8 @@ class Market:
 class Served:
     """One good answer: what was asked for, and the stamps that were handed out."""
 
-    what: str
+    series: str  # klines, markPriceKlines, fundingRate …: the archive and the API say the same
+    file: str  # the archive's file; empty for the API
     stamps: tuple[int, ...]
 
 
@@ -123,6 +125,7 @@ class Services:
     faulty: dict[str, int] = field(default_factory=dict)
     on_request: Callable[[int], None] = lambda _: None
     corrupt_for_good: tuple[str, ...] = ()  # names of files whose bytes never fit their checksum
+    down: tuple[str, ...] = ()  # names of files that are never answered but with 500
     silent_first: int = 0  # so many requests are left without an answer until the client hangs up
     header: bool = True
     micros: bool = False
@@ -150,9 +153,9 @@ class Services:
         self.on_request(number)
         return drawn
 
-    def note(self, what: str, stamps: list[int]) -> None:
+    def note(self, series: str, file: str, stamps: list[int]) -> None:
         with self._lock:
-            self.served.append(Served(what, tuple(stamps)))
+            self.served.append(Served(series, file, tuple(stamps)))
 
     def market(self, symbol: str) -> Market:
         if symbol not in self.markets:
@@ -504,6 +507,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.recv(1)  # returns when the client gives up
             self.close_connection = True
             return
+        if address.path.rsplit("/", 1)[-1] in self.services.down:
+            fault = "500"
         if fault in ("429", "418"):
             self.send(int(fault), b'{"code":-1003,"msg":"Too many requests"}', {"Retry-After": "2"})
         elif fault == "500":
@@ -536,7 +541,7 @@ class _Handler(BaseHTTPRequestHandler):
             packed = packed[:-30] + b"\x00" + packed[-29:]
             self.send(200, packed)
         elif self.body(packed, fault):
-            self.services.note(name, stamps)
+            self.services.note(zip_path.split("/")[4], name, stamps)
 
     def api(self, path: str, query: dict[str, str], fault: str | None) -> None:
         try:
@@ -548,7 +553,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.lie(path, query, records, fault)
             return
         if self.body(json.dumps(answer).encode(), fault) and records is not None:
-            self.services.note(f"{path} {query.get('interval', '')}", [_stamp(r) for r in records])
+            self.services.note(path.rsplit("/", 1)[-1], "", [_stamp(r) for r in records])
 
     def refuse(self, path: str, why: str) -> None:
         if path.startswith(("/fapi", "/futures")):
@@ -610,12 +615,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client was killed
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that was killed; anything else is a fault of the server."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def running(services: Services) -> Iterator[str]:
     """Serve on a free port of the loopback interface; yield the address."""
     handler = type("Handler", (_Handler,), {"services": services})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

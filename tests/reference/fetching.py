@@ -103,7 +103,7 @@ def handed_out_twice(of: Services) -> int:
     seen: dict[str, set[int]] = {}
     again = 0
     for answer in of.served:
-        known = seen.setdefault(answer.what.split(" ")[0], set())
+        known = seen.setdefault(answer.series, set())
         again += bool(known & set(answer.stamps))
         known.update(answer.stamps)
     return again

@@ -154,16 +154,31 @@ def test_a_service_that_does_not_answer_is_tried_again(tmp_path, monkeypatch):
 
 def test_what_arrived_before_the_network_failed_is_kept(tmp_path):
     """A fetch that gives up keeps its pieces; the next one asks only for the rest."""
-    broken = services(corrupt_for_good=("ETHUSDT-1h-2024-05.zip",))
+    broken = services(down=("ETHUSDT-1h-2024-05.zip",))
     with pytest.raises(EnvironmentFailedError, match="ETHUSDT-1h-2024-05.zip"):
         fetched(broken, tmp_path, kinds=("ohlcv",))
     of = services()
     fetched(of, tmp_path, kinds=("ohlcv",))
-    names = [answer.what for answer in of.served]
+    names = [answer.file for answer in of.served]
     assert "ETHUSDT-1h-2024-05.zip" in names
     assert "ETHUSDT-1h-2024-04.zip" not in names
     fetched(services(), tmp_path / "whole", kinds=("ohlcv",))
     assert kept(tmp_path / "whole") == kept(tmp_path, but="whole")
+
+
+def test_a_file_that_never_fits_its_checksum_is_left_to_the_api(tmp_path):
+    """A bad file is had anew some times, then its month comes from days and the API."""
+    of, notes = services(corrupt_for_good=("ETHUSDT-1h-2024-05.zip",)), Notes()
+    asked = {"kinds": ("ohlcv",), "until": ms("2024-06-01")}
+    fetched(of, tmp_path / "bad", listener=notes, **asked)
+    fetched(services(), tmp_path / "good", **asked)
+    assert any("checksum does not hold; the API is asked" in text for text in notes.said)
+    for bad, good in zip(
+        rows_of(tmp_path / "bad", series("binance", "ohlcv")),
+        rows_of(tmp_path / "good", series("binance", "ohlcv")),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(good, bad)
 
 
 # ── once ─────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +204,7 @@ def test_the_tail_alone_is_fetched_later(tmp_path):
     assert list(range(ms("2024-03-01"), LAST_BAR + 7 * DAY + 1, HOUR)) == time.tolist()
     stamps = [stamp for answer in of.served for stamp in answer.stamps]
     assert LAST_BAR < min(stamps)
-    assert "ETHUSDT-1h-2024-07-05.zip" in {answer.what for answer in of.served}
+    assert "ETHUSDT-1h-2024-07-05.zip" in {answer.file for answer in of.served}
 
 
 def test_an_earlier_start_fetches_the_beginning_alone(tmp_path):
@@ -197,7 +212,7 @@ def test_an_earlier_start_fetches_the_beginning_alone(tmp_path):
     fetched(services(), tmp_path, kinds=("ohlcv",))
     of = services()
     fetched(of, tmp_path, kinds=("ohlcv",), since=ms("2024-01-15"))
-    assert {"ETHUSDT-1h-2024-01.zip", "ETHUSDT-1h-2024-02.zip"} == {a.what for a in of.served}
+    assert {"ETHUSDT-1h-2024-01.zip", "ETHUSDT-1h-2024-02.zip"} == {a.file for a in of.served}
 
 
 def test_progress_adds_up(tmp_path):
@@ -252,7 +267,7 @@ def test_holes_of_the_archive_are_filled_by_the_api(tmp_path):
     of = services(markets={"ETHUSDT": Market(archive_lost=lost)})
     (outcome,) = fetched(of, tmp_path, kinds=("ohlcv",), until=ms("2024-06-01"))
     assert () == outcome.catalog.gaps
-    asked = [set(a.stamps) for a in of.served if a.what.startswith("/fapi")]
+    asked = [set(a.stamps) for a in of.served if not a.file]
     assert set(lost) == set().union(*asked)
 
 

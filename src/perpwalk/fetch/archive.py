@@ -10,19 +10,22 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from perpwalk.data.store.ranges import Span, intersect, subtract
+from perpwalk.data.store.ranges import Span, intersect
 from perpwalk.data.store.series import Rows, SeriesKey, SeriesKind, joined
 from perpwalk.domain import FloatArray, IntArray, to_ns
-from perpwalk.fetch.net import AbsentError, Clock, Endpoints, NoAnswerError, Web
+from perpwalk.errors import EnvironmentFailedError
+from perpwalk.fetch.net import AbsentError, BadFileError, Clock, Endpoints, NoAnswerError, Web
 from perpwalk.fetch.unzip import only_member
 
+Length = Literal["monthly", "daily"]
+LENGTHS: tuple[Length, ...] = ("monthly", "daily")
 ROOT = "data/futures/um"
 _MAX_ZIP = 512 * 1024**2
 _MAX_TEXT = 4 * 1024**2
@@ -77,24 +80,20 @@ class Archive:
         self._layout = _LAYOUTS[key.kind]
         self._web = Web(clock, say)
 
-    def files(self, wanted: list[Span], covered: list[Span]) -> Iterator[ArchiveFile]:
-        """Yield the files that hold something wanted and nothing that is there already.
+    def files(self, length: Length, wanted: list[Span], covered: list[Span]) -> list[ArchiveFile]:
+        """Return the files that hold something wanted and nothing that is there already."""
+        offered = self._layout.monthly if length == "monthly" else self._layout.daily
+        if not offered or not wanted or self._too_fine():
+            return []
+        return [
+            file
+            for file in self._listed(length, wanted[0][0])
+            if intersect(wanted, (file.start, file.end))
+            and not intersect(covered, (file.start, file.end))
+        ]
 
-        Months first, days where a month is not complete yet or is partly there.
-        """
-        if not wanted or (self._key.kind == "open_interest" and self._key.step % _METRICS_STEP):
-            return
-        taken: list[Span] = []
-        for length, offered in (("monthly", self._layout.monthly), ("daily", self._layout.daily)):
-            open_spans = subtract(wanted, taken)
-            if not offered or not open_spans:
-                continue
-            for file in self._listed(length, open_spans[0][0]):
-                span = file.start, file.end
-                useful = intersect(open_spans, span)
-                if useful and subtract([span], [*covered, *taken]) == [span]:
-                    taken.append(span)
-                    yield file
+    def _too_fine(self) -> bool:
+        return self._key.kind == "open_interest" and bool(self._key.step % _METRICS_STEP)
 
     def read(self, file: ArchiveFile) -> tuple[Rows, str]:
         """Return the rows of a file in order of time, and its hash.
@@ -102,23 +101,28 @@ class Archive:
         Raises
         ------
         AbsentError
-            The file is listed but not there.
+            The file is listed but not there, or is not what it should be however often it is had.
         EnvironmentFailedError
-            It cannot be had whole.
+            The network failed.
         """
         address = f"{self._endpoints.archive}/{file.path}"
         digest = self._web.get(f"{address}.CHECKSUM", limit=_MAX_TEXT, accept=_digest)
 
         def rows_of(packed: bytes) -> Rows:
             if hashlib.sha256(packed).hexdigest() != digest:
-                raise NoAnswerError(f"{file.name}: its checksum does not hold")
+                raise BadFileError(f"{file.name}: its checksum does not hold")
             return self._rows(file, only_member(file.name, packed))
 
-        return self._web.get(address, limit=_MAX_ZIP, accept=rows_of), digest
+        try:
+            return self._web.get(address, limit=_MAX_ZIP, accept=rows_of), digest
+        except EnvironmentFailedError as error:
+            if isinstance(error.__cause__, BadFileError):
+                raise AbsentError(str(error.__cause__)) from error
+            raise
 
     # ── what is there ────────────────────────────────────────────────────────────────────────────
 
-    def _prefix(self, length: str) -> str:
+    def _prefix(self, length: Length) -> str:
         parts = [ROOT, length, self._layout.folder, self._key.symbol]
         return "/".join([*parts, *([self._key.interval] * self._layout.by_interval), ""])
 
@@ -126,7 +130,7 @@ class Archive:
         what = self._key.interval if self._layout.by_interval else self._layout.folder
         return f"{self._key.symbol}-{what}-"
 
-    def _listed(self, length: str, since: int) -> list[ArchiveFile]:
+    def _listed(self, length: Length, since: int) -> list[ArchiveFile]:
         """Return the files that end after ``since``, from the bucket's listing."""
         prefix = self._prefix(length)
         form = r"\d{4}-\d\d" if length == "monthly" else r"\d{4}-\d\d-\d\d"
@@ -161,7 +165,7 @@ class Archive:
         try:
             time, columns = _columns(text, self._layout.columns)
         except pa.ArrowException as error:
-            raise NoAnswerError(f"{file.name}: cannot be read as CSV ({error})") from error
+            raise BadFileError(f"{file.name}: cannot be read as CSV ({error})") from error
         values = np.full((len(self._key.columns) - 1, len(time)), np.nan)
         values[: len(columns)] = columns
         rows = Rows(time, values)
@@ -194,6 +198,8 @@ def _span_of(date: str) -> Span:
 def _columns(text: bytes, positions: tuple[int, ...]) -> tuple[IntArray, list[FloatArray]]:
     """Read time and numbers of a file with or without names: its first character tells."""
     names = [f"f{position}" for position in positions]
+    if (text[:1].isalpha() and not text.partition(b"\n")[2].strip()) or not text.strip():
+        return np.zeros(0, dtype=np.int64), [np.zeros(0) for _ in names[1:]]  # an outage
     table = pyarrow.csv.read_csv(
         pa.BufferReader(text),
         read_options=pyarrow.csv.ReadOptions(

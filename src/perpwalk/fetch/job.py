@@ -24,7 +24,7 @@ from perpwalk.data.store.series import (
 )
 from perpwalk.data.store.shelf import Shelf, open_shelf
 from perpwalk.errors import UsageError
-from perpwalk.fetch.archive import Archive, ArchiveFile
+from perpwalk.fetch.archive import LENGTHS, Archive, ArchiveFile
 from perpwalk.fetch.cover import cover
 from perpwalk.fetch.net import AbsentError, Clock, Endpoints
 from perpwalk.fetch.rest import Rest
@@ -188,20 +188,24 @@ class _Fetching:
 
     def _from_archive(self) -> None:
         archive = Archive(self.key, self.endpoints, self.clock, self.tell.say)
-        for file in archive.files(self._missing(), self.shelf.covered):
-            try:
-                rows, digest = archive.read(file)
-            except AbsentError as error:
-                self._say(f"{error}; the API is asked instead")
-                continue
-            good = rows.take(np.flatnonzero(~refused(self.key, rows)))
-            spans = self._held(file, good)
-            if spans:
-                notes = _refusals(len(rows) - len(good), file.name)
-                self._keep(
-                    spans, good, file.name, notes=notes, source="archive", file=file.path,
-                    sha256=digest,
-                )  # fmt: skip
+        for length in LENGTHS:  # days where a month is not complete yet, or has a hole
+            for file in archive.files(length, self._missing(), self.shelf.covered):
+                self._archived(archive, file)
+
+    def _archived(self, archive: Archive, file: ArchiveFile) -> None:
+        try:
+            rows, digest = archive.read(file)
+        except AbsentError as error:
+            self._say(f"{error}; the API is asked instead")
+            return
+        good = rows.take(np.flatnonzero(~refused(self.key, rows)))
+        spans = self._held(file, good)
+        if spans:
+            notes = _refusals(len(rows) - len(good), file.name)
+            self._keep(
+                spans, good, file.name, notes=notes, source="archive", file=file.path,
+                sha256=digest,
+            )  # fmt: skip
 
     def _held(self, file: ArchiveFile, rows: Rows) -> list[Span]:
         """Return what of a file's span counts as fetched: its holes are left to the API."""

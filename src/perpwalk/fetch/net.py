@@ -75,6 +75,10 @@ class NoAnswerError(PerpwalkError):
         super().__init__(message)
 
 
+class BadFileError(NoAnswerError):
+    """A file came and is not what it should be."""
+
+
 class AbsentError(PerpwalkError):
     """The service says there is no such thing."""
 

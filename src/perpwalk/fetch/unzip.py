@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import PurePosixPath
 
-from perpwalk.fetch.net import NoAnswerError
+from perpwalk.fetch.net import BadFileError
 
 MAX_UNPACKED = 2 * 1024**3
 MAX_RATIO = 100  # text of numbers shrinks to a tenth or so
@@ -22,7 +22,7 @@ def only_member(name: str, packed: bytes) -> bytes:
 
     Raises
     ------
-    NoAnswerError
+    BadFileError
         It is damaged, or is a bomb, or holds links, paths that lead elsewhere, archives, or not
         exactly one plain file.
     """
@@ -31,24 +31,24 @@ def only_member(name: str, packed: bytes) -> bytes:
             member = _checked(name, archive.infolist())
             data = _unpacked(name, archive, member)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise NoAnswerError(f"{name}: the zip file is damaged ({error})") from error
+        raise BadFileError(f"{name}: the zip file is damaged ({error})") from error
     if data.startswith(_PACKED):
-        raise NoAnswerError(f"{name}: an archive inside an archive; refused")
+        raise BadFileError(f"{name}: an archive inside an archive; refused")
     return data
 
 
 def _checked(name: str, members: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
     if len(members) != 1:
-        raise NoAnswerError(f"{name}: the zip file holds {len(members)} members, not one")
+        raise BadFileError(f"{name}: the zip file holds {len(members)} members, not one")
     member = members[0]
     path = PurePosixPath(member.filename.replace("\\", "/"))
     drive = len(member.filename) > 1 and member.filename[1] == ":"
     if path.is_absolute() or drive or ".." in path.parts:
-        raise NoAnswerError(f"{name}: the member's name leads out of its folder; refused")
+        raise BadFileError(f"{name}: the member's name leads out of its folder; refused")
     if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
-        raise NoAnswerError(f"{name}: the member is no plain file; refused")
+        raise BadFileError(f"{name}: the member is no plain file; refused")
     if member.flag_bits & 1:
-        raise NoAnswerError(f"{name}: the member is encrypted; refused")
+        raise BadFileError(f"{name}: the member is encrypted; refused")
     _bounded(name, member.file_size, member.compress_size)
     return member
 
@@ -66,4 +66,4 @@ def _unpacked(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> b
 
 def _bounded(name: str, size: int, packed: int) -> None:
     if size > MAX_UNPACKED or (size > SMALL and size > MAX_RATIO * packed):
-        raise NoAnswerError(f"{name}: unpacks to {size:,} bytes from {packed:,}; refused")
+        raise BadFileError(f"{name}: unpacks to {size:,} bytes from {packed:,}; refused")
