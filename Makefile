@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test test-long check format bench lock clean
+.PHONY: help run test test-long test-live check format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -17,7 +17,10 @@ test: check ## lint, types, architecture and every test (make it faster or slowe
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 test-long: $(READY) ## the long profile: thousands of generated scenarios, real-data runs
-	PERPWALK_PROFILE=long $(BIN)/pytest -n 2 --dist worksteal -m "not benchmark" $(PYTEST_ARGS)
+	PERPWALK_PROFILE=long $(BIN)/pytest -n 2 --dist worksteal -m "not benchmark and not live" $(PYTEST_ARGS)
+
+test-live: $(READY) ## fetch from the real exchanges (needs the internet; deselected elsewhere)
+	$(BIN)/pytest -m live tests/live -p no:randomly $(PYTEST_ARGS)
 
 check: $(READY) ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -2,14 +2,12 @@
 
 The partitions are the data; this file is a copy made from them, each of whose hashes was checked
 then. Its header vouches for it: the hashes of the partitions it was made of, their sizes and times
-of change, and a checksum of its own bytes. Where anything does not agree it is made again.
+of change, and a checksum of each column. Where anything does not agree it is made again.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +69,7 @@ def _write(folder: Path, catalog: Catalog, columns: Columns) -> None:
         {
             "rows": len(columns.time),
             "columns": list(catalog.key.columns),
-            "crc32": zlib.crc32(body),
+            "sums": _sums(columns),
             "of": _vouched(folder, catalog),
         }
     ).encode()
@@ -100,17 +98,26 @@ def _trusted(folder: Path, catalog: Catalog) -> Columns | None:
     if content[: len(_MAGIC)].tobytes() != _MAGIC:
         return None
     body = start + int.from_bytes(content[len(_MAGIC) : start].tobytes(), "little")
+    names, rows = catalog.key.columns, catalog.rows
     try:
-        header: Mapping[str, Any] = json.loads(content[start:body].tobytes())
-    except ValueError:
+        header = json.loads(content[start:body].tobytes())
+        stated = [header[name] for name in ("rows", "columns", "of")]
+        sums = header["sums"]
+    except (ValueError, KeyError, TypeError):
         return None
-    names, rows = catalog.key.columns, header["rows"]
-    whole = len(content) - body == 8 * rows * len(names)
-    if header["of"] != of or header["columns"] != list(names) or not whole:
-        return None
-    if zlib.crc32(content[body:].data) != header["crc32"]:
+    if stated != [rows, list(names), of] or len(content) - body != 8 * rows * len(names):
         return None
     content.flags.writeable = False
     time = content[body : body + 8 * rows].view(np.int64)
     values = content[body + 8 * rows :].view(np.float64).reshape(len(names) - 1, rows)
-    return Columns(time, values)
+    found = Columns(time, values)
+    return found if sums == _sums(found) else None
+
+
+def _sums(columns: Columns) -> list[int]:
+    """Return the sum of each column's bits as 64-bit words: no changed word goes unnoticed.
+
+    It guards a copy against accidents at the speed of memory; the partitions have real hashes.
+    """
+    words = [columns.time.view(np.uint64), *columns.values.view(np.uint64)]
+    return [int(np.add.reduce(one)) for one in words]

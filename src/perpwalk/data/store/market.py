@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from perpwalk.config import MarketSection
 from perpwalk.data import validate
-from perpwalk.data.bars import Read, iso, short_findings, stamp_ns
+from perpwalk.data.bars import Read, short_findings, stamp_ns
 from perpwalk.data.gaps import GapPolicy, settle_gaps
 from perpwalk.data.gaps import Rows as BarRows
 from perpwalk.data.store.catalog import Catalog, read_catalog
@@ -211,8 +211,8 @@ def _source(catalog: Catalog, folder: Path, columns: Columns, first: int, last: 
         path=str(folder),
         file_format=FORMAT,
         rows=last - first,
-        first=iso(time[first]),
-        last=iso(time[last - 1]),
+        first=iso_ms(int(time[first]) // _MS),
+        last=iso_ms(int(time[last - 1]) // _MS),
         sha256=_hash(catalog, columns, first, last),
         layout=FORMAT,
     )
@@ -221,11 +221,11 @@ def _source(catalog: Catalog, folder: Path, columns: Columns, first: int, last: 
 def _hash(catalog: Catalog, columns: Columns, first: int, last: int) -> str:
     """Return the hash of what these rows hold: months that are cut are hashed, others known."""
     known = {name: digest for one in catalog.partitions for name, digest in one.months.items()}
-    start, end = (np.datetime64(int(columns.time[i]), "ns") for i in (first, last - 1))
-    months = {name: known[name] for name in known if str(start)[:7] <= name <= str(end)[:7]}
-    for name in {str(start)[:7], str(end)[:7]}:
-        month = np.array([name], "M8[M]")
-        edges = np.concatenate((month, month + 1)).astype("M8[ns]").view(np.int64)
+    begin, end = (str(np.datetime64(int(columns.time[i]), "ns"))[:7] for i in (first, last - 1))
+    months = {name: digest for name, digest in known.items() if begin <= name <= end}
+    for name in {begin, end}:
+        month = np.datetime64(name, "M")
+        edges = [int(at.astype("M8[ns]").astype(np.int64)) for at in (month, month + 1)]
         low, high = (int(i) for i in np.searchsorted(columns.time, edges))
         if low < first or high > last:
             cut = slice(max(low, first), min(high, last))

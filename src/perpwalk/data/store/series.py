@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import pandas as pd
 
 from perpwalk.domain import FloatArray, IntArray
 from perpwalk.errors import UsageError
@@ -29,6 +29,7 @@ _COLUMNS: dict[SeriesKind, tuple[str, ...]] = {
     "open_interest": ("time", "open_interest", "open_interest_value"),
 }
 _OPTIONAL = {"mark_price", "open_interest_value"}  # not every source knows them
+_EPOCH = datetime(1970, 1, 1)  # of UTC, like every time here
 _UNITS = (("d", DAY), ("h", HOUR), ("m", MINUTE))
 
 
@@ -60,15 +61,16 @@ def interval_ms(text: str) -> int:
 def iso_ms(milliseconds: int) -> str:
     """Return a time as ISO-8601 with Z.
 
-    >>> iso_ms(0)
-    '1970-01-01T00:00:00Z'
+    >>> iso_ms(0), iso_ms(86_400_007)
+    ('1970-01-01T00:00:00Z', '1970-01-02T00:00:00.007Z')
     """
-    return pd.Timestamp(milliseconds, unit="ms", tz="UTC").isoformat().replace("+00:00", "Z")
+    stamp = _EPOCH + timedelta(milliseconds=milliseconds)
+    return stamp.isoformat(timespec="milliseconds" if milliseconds % SECOND else "seconds") + "Z"
 
 
 def from_iso(text: str) -> int:
     """Return the milliseconds of a time written by ``iso_ms``."""
-    return int(pd.Timestamp(text).as_unit("ns").value) // 10**6
+    return (datetime.fromisoformat(text.removesuffix("Z")) - _EPOCH) // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, order=True)
