@@ -10,6 +10,7 @@ import pandas as pd
 from engine.progress import Reporter
 from engine.walkforward import FoldResult
 from perpwalk.data import layouts
+from perpwalk.data.tables import STORE, title_of
 from perpwalk.domain import DataSource, Finding, Fold, Level, Market
 
 
@@ -52,13 +53,17 @@ def say_what_was_read(market: Market, tell: Reporter) -> None:
     tell.say(f"{bars.symbol}: {len(bars):,} bars, {span}; {len(market.funding):,} settlements")
     for source in market.sources:
         if source.layout:
-            tell.say(f"{source.kind} {Path(source.path).name}: {taken_for(source)}")
+            tell.say(
+                f"{source.kind} {title_of(Path(source.path), source.file_format)}: {taken_for(source)}"
+            )
     for finding in market.findings:
         tell.say(finding_line(finding))
 
 
 def taken_for(source: DataSource) -> str:
     """Say whose file a source was taken for."""
+    if source.file_format == STORE:
+        return "from the store"
     return f"read as {layouts.named(source.layout).title} ({source.file_format})"
 
 

@@ -104,7 +104,7 @@ def _read(
     layout: str,
 ) -> Read:
     table = path if isinstance(path, Table) else open_table(path)
-    where = f"{kind} {table.path.name}"
+    where = f"{kind} {table.title}"
     found = load_bars(table, kind, symbol=symbol, wanted=layout)
     check_symbol(table, symbol)
     stamps, columns = found.stamps, found.columns

@@ -63,7 +63,7 @@ def read_funding(
         basis points, a symbol column that contradicts ``symbol``.
     """
     table = path if isinstance(path, Table) else open_table(path)
-    where = f"funding {table.path.name}"
+    where = f"funding {table.title}"
     writer = identify(table, "funding", layout)
     columns = funding_columns(table)
     check_symbol(table, symbol)

@@ -28,6 +28,7 @@ from perpwalk.errors import DataError
 
 Kind = Literal["time", "number", "text"]
 
+STORE = "store"  # the format of a series of the store (`perpwalk.data.store`)
 _HEAD_BYTES = 65_536
 _COMMENT_LINES = 20
 _WRAPPINGS = 3  # {"result": {"list": [...]}} and the like
@@ -65,6 +66,11 @@ class Table(ABC):
     member: str
     cut_short: bool
 
+    @property
+    def title(self) -> str:
+        """What findings call it."""
+        return title_of(self.path, self.file_format)
+
     @abstractmethod
     def fetch(self, kinds: Mapping[int, Kind]) -> dict[int, Any]:
         """Return the columns at these positions as Arrow arrays, typed where the text allows."""
@@ -87,6 +93,19 @@ class Table(ABC):
             row=None if record is None else self.row(int(record)),
             column=None if column is None else self.names[column],
         )
+
+
+def title_of(path: Path, file_format: str) -> str:
+    """Return the name of a file, or exchange and contract of a series of the store.
+
+    >>> title_of(Path("data/eth.csv"), "csv")
+    'eth.csv'
+    >>> title_of(Path("s/exchange=okx/symbol=ETHUSDT/kind=mark/interval=1h"), STORE)
+    'okx ETHUSDT'
+    """
+    if file_format == STORE:
+        return " ".join(part.partition("=")[2] for part in path.parts[-4:-2])
+    return path.name
 
 
 def open_table(path: Path | str) -> Table:
@@ -458,9 +477,9 @@ def _arrow_table(content: Content, columns: Any, *, has_header: bool) -> Table:
     )
 
 
-def table_of(path: Path, file_format: str, sha256: str, columns: Any) -> Table:
-    """Return an Arrow table that is in memory already as if it had been opened."""
-    content = Content(path=path, file_format=file_format, sha256=sha256, data=b"", member="")
+def stored_table(folder: Path, sha256: str, columns: Any) -> Table:
+    """Return a series of the store as if it had been opened as a file."""
+    content = Content(path=folder, file_format=STORE, sha256=sha256, data=b"", member=folder.name)
     return _arrow_table(content, columns, has_header=True)
 
 

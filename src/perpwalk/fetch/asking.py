@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from perpwalk.config import MarketSection, load
-from perpwalk.data.store import KINDS, SeriesKey, SeriesKind, find_store, read_catalog
+from perpwalk.config import NAME_PATTERN, MarketSection, load
+from perpwalk.data.store import (
+    KINDS,
+    SeriesKey,
+    SeriesKind,
+    exchange_name,
+    find_store,
+    read_catalog,
+)
 from perpwalk.data.store.series import interval_ms, interval_text
 from perpwalk.domain import to_ns
 from perpwalk.errors import ConfigError, UsageError
@@ -39,6 +47,7 @@ def ask_for(
     root: Path,
 ) -> Asked:
     """Return what is asked; without ``since`` from where the store's series begin."""
+    exchange, symbol = exchange_name(exchange), contract_name(symbol)
     length = interval_text(interval_ms(interval))
     start = _known_since(root, exchange, symbol, length, kinds) if since is None else _ms(since)
     if start is None:
@@ -46,7 +55,7 @@ def ask_for(
             f"--since is needed: the store {root} has nothing of {exchange} {symbol} yet"
         )
     return Asked(
-        exchange=exchange.lower(),
+        exchange=exchange,
         symbol=symbol,
         interval=length,
         since=start,
@@ -79,6 +88,19 @@ def of_config(
     if not found:
         raise ConfigError("names no exchange, so there is nothing to fetch", key="market.exchange")
     return found
+
+
+def contract_name(text: str) -> str:
+    """Return a contract as the store calls it: base and quote in one word.
+
+    >>> contract_name("ETH/USDT:USDT"), contract_name("ETH-USDT-SWAP"), contract_name("ETHUSDT")
+    ('ETHUSDT', 'ETHUSDT', 'ETHUSDT')
+    """
+    pair = text.partition(":")[0].removesuffix("-SWAP")
+    name = pair.replace("/", "").replace("-", "") if pair != text or "/" in text else text
+    if not re.match(NAME_PATTERN, name):
+        raise UsageError(f"'{text}' is no name of a contract; write it like ETHUSDT")
+    return name
 
 
 def _known_since(

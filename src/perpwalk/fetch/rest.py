@@ -12,7 +12,7 @@ from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.fetch.net import Clock, Endpoints, NoAnswerError, pause_asked, persist
 
 # What the exchanges are called here, and by ccxt; any other name is ccxt's own.
-CCXT_NAMES = {"binance": "binanceusdm", "okex": "okx"}
+CCXT_NAMES = {"binance": "binanceusdm"}
 # Records per page. Asking for more than an exchange gives costs requests, not records.
 _PAGES: dict[str, dict[SeriesKind, int]] = {
     "binanceusdm": {"ohlcv": 1000, "mark": 1000, "funding": 1000, "open_interest": 500},

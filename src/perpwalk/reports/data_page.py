@@ -73,9 +73,9 @@ def _file(one: Examined) -> dict[str, Any]:
     if facts.frozen is not None:
         rows.append(("bars like the one before", f"{facts.frozen:,}"))
     return {
-        "name": series.path.name,
+        "name": series.title,
         "rows": rows,
-        "calendar": calendar(facts.days, facts.day_share, title=series.path.name),
+        "calendar": calendar(facts.days, facts.day_share, title=series.title),
         "gaps": [(utc(start), f"{count:,}") for start, count in facts.gaps],
     }
 

@@ -24,7 +24,7 @@ def show(found: Examination, console: Console) -> None:
     for one in found.files:
         for start, count in one.facts.gaps[:3]:
             console.print(
-                Text(f"gap in {one.series.path.name}: {count:,} rows from {utc(start)}"),
+                Text(f"gap in {one.series.title}: {count:,} rows from {utc(start)}"),
                 soft_wrap=True,
             )
     for finding in found.findings:
@@ -46,7 +46,7 @@ def _files(files: tuple[Examined, ...]) -> Table:
     for one in files:
         series, facts = one.series, one.facts
         table.add_row(
-            series.path.name, series.kind, series.layout.title, f"{series.rows:,}",
+            series.title, series.kind, series.layout.title, f"{series.rows:,}",
             length(series.interval), utc(facts.first).removesuffix(" UTC"),
             utc(facts.last).removesuffix(" UTC"), f"{facts.coverage:.2%}",
             f"{facts.missing:,}", f"{series.repeats:,}",

@@ -19,6 +19,8 @@ from perpwalk.data.funding import read_funding
 from perpwalk.data.kinds import Kind
 from perpwalk.data.layouts import AUTO
 from perpwalk.data.market import load_market
+from perpwalk.data.store.market import stored_series
+from perpwalk.data.tables import Table
 from perpwalk.data.validate import utc
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import ConfigError, DataError, UsageError
@@ -109,7 +111,7 @@ def examine_files(
 def examine_config(config: Config) -> Examination:
     """Examine every file a configuration uses, and ask whether a run would take them."""
     sections = config.markets or (config.market,)
-    if all(section.ohlcv is None for section in sections):
+    if all(section.is_simulated for section in sections):
         raise UsageError("the configuration simulates its market: there is no file to examine")
     files: list[Examined] = []
     unreadable: list[tuple[str, str]] = []
@@ -135,13 +137,15 @@ def _section_files(
     files, unreadable = [], []
     bars: Facts | None = None
     for kind in kinds:
-        path = getattr(section, kind)
+        path: str | Table | None = getattr(section, kind)
+        if path is None and section.exchange is not None:
+            path = stored_series(section, kind)
         if path is None:
             continue
         try:
             series = load_series(path, layout=section.format, kind=kind, symbol=section.symbol)
         except DataError as reason:
-            unreadable.append((path, str(reason)))
+            unreadable.append((str(getattr(path, "path", path)), str(reason)))
             continue
         since, until = section.since, section.until
         if kind != "ohlcv" and bars is not None:  # the others are asked for as far as bars reach

@@ -162,7 +162,7 @@ def far_shorter(series: Sequence[Series]) -> Iterator[Finding]:
                 level=Level.WARN,
                 where=s.where,
                 message=f"covers {span / spans[longest]:.1%} of the time that "
-                f"{series[longest].path.name} covers",
+                f"{series[longest].title} covers",
                 observed=f"{utc(s.ns[0])} to {utc(s.ns[-1])}, {len(s.ns):,} rows",
                 expected=f"{utc(series[longest].ns[0])} to {utc(series[longest].ns[-1])}",
             )
@@ -195,7 +195,7 @@ def _far_marks(funding: Series, prices: Series) -> Iterator[Finding]:
     if apart > FAR:
         yield error(
             "D016", f"funding {label(funding)}",
-            f"its mark prices are {apart:.0%} away from the closes of {prices.path.name}: it "
+            f"its mark prices are {apart:.0%} away from the closes of {prices.title}: it "
             "belongs to another contract",
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from perpwalk.data.funding import MAX_RATE, funding_findings, scale_error, settl
 from perpwalk.data.kinds import Kind, kind_of
 from perpwalk.data.layouts import AUTO, Layout, identify
 from perpwalk.data.origin import origin_findings, page_finding
-from perpwalk.data.tables import Table, open_table
+from perpwalk.data.tables import Table, open_table, title_of
 from perpwalk.data.validate import (
     Prices,
     check_belonging,
@@ -69,12 +69,17 @@ class Series:
     names: tuple[str, ...] = ()
 
     @property
+    def title(self) -> str:
+        """Its name: a file's, or exchange and contract in the store."""
+        return title_of(self.path, self.file_format)
+
+    @property
     def where(self) -> str:
         """How findings call it."""
-        return f"{self.kind} {self.path.name}"
+        return f"{self.kind} {self.title}"
 
 
-def load_series(path: Path | str, *, layout: str = AUTO, kind: Kind | None = None,
+def load_series(path: Path | str | Table, *, layout: str = AUTO, kind: Kind | None = None,
                 symbol: str = "") -> Series:  # fmt: skip
     """Read what can be read of a file.
 
@@ -83,10 +88,11 @@ def load_series(path: Path | str, *, layout: str = AUTO, kind: Kind | None = Non
     DataError
         It cannot be opened, or its columns are not those of bars, funding or open interest.
     """
-    table, ragged = open_table(path).without_ragged_lines()
-    found = kind or kind_of(table, path)
+    opened = path if isinstance(path, Table) else open_table(path)
+    table, ragged = opened.without_ragged_lines()
+    found = kind or kind_of(table, table.path)
     writer = identify(table, found, layout)
-    where = f"{found} {table.path.name}"
+    where = f"{found} {table.title}"
     problems = [*cut_finding(where, table)]
     if ragged:
         problems.append(

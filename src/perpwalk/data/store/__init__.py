@@ -10,7 +10,7 @@ it; ``perpwalk.data.store.market`` reads it for a run.
 """
 
 from perpwalk.data.store.catalog import Catalog, Piece, read_catalog
-from perpwalk.data.store.place import find_store, list_series
+from perpwalk.data.store.place import exchange_name, find_store, list_series
 from perpwalk.data.store.series import KINDS, Rows, SeriesKey, SeriesKind
 from perpwalk.data.store.shelf import Shelf, open_shelf
 
@@ -22,6 +22,7 @@ __all__ = [
     "SeriesKey",
     "SeriesKind",
     "Shelf",
+    "exchange_name",
     "find_store",
     "list_series",
     "open_shelf",

@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from perpwalk.config import MarketSection
+from perpwalk.config import MarketSection, parse_duration
 from perpwalk.data import validate
 from perpwalk.data.bars import Read, short_findings, stamp_ns
 from perpwalk.data.gaps import GapPolicy, settle_gaps
 from perpwalk.data.gaps import Rows as BarRows
 from perpwalk.data.store.catalog import Catalog, read_catalog
 from perpwalk.data.store.columns import Columns, read_columns
-from perpwalk.data.store.place import find_store
+from perpwalk.data.store.place import exchange_name, find_store
 from perpwalk.data.store.ranges import Span, subtract
 from perpwalk.data.store.series import (
     DAY,
@@ -40,7 +40,7 @@ from perpwalk.data.store.series import (
     iso_ms,
     month_hashes,
 )
-from perpwalk.data.tables import Table, table_of
+from perpwalk.data.tables import STORE, Table, stored_table, title_of
 from perpwalk.data.validate import Prices, price_findings
 from perpwalk.domain import BarFrame, DataSource, Finding, Level, from_ns, to_ns
 from perpwalk.errors import DataError, EnvironmentFailedError
@@ -48,7 +48,6 @@ from perpwalk.runs import write_json
 
 _MS = 10**6
 _FINDINGS = "_findings"
-FORMAT = "store"
 
 
 def stored_bars(
@@ -67,7 +66,7 @@ def stored_bars(
     DataError
         The store lacks some of the period, with the command that fetches it.
     """
-    key, folder, catalog = _series(section, "ohlcv", interval)
+    _, folder, catalog = _series(section, "ohlcv", interval)
     start, end = _period(section, catalog, since, until)
     _check_covered(section, catalog, (start, end))
     columns = read_columns(folder, catalog)
@@ -81,7 +80,7 @@ def stored_bars(
     source = _source(catalog, folder, columns, first, last)
     ns = columns.time[first:last]
     prices = Prices(*(values[first:last] for values in columns.values))
-    where = f"ohlcv {key}"
+    where = f"ohlcv {title_of(folder, STORE)}"
     bars, gap_findings = _frame(ns, prices, symbol, interval, gaps, where, folder)
     findings = (
         *_notes(where, catalog),
@@ -90,6 +89,13 @@ def stored_bars(
         *gap_findings,
     )
     return bars, findings, source
+
+
+def stored_series(section: MarketSection, kind: SeriesKind) -> Table | None:
+    """Return all there is of a series, for whoever examines it; None where there is none."""
+    text = section.interval if section.resample_from is None else section.resample_from
+    span = (0, np.iinfo(np.int64).max // _MS)
+    return _table(section, kind, parse_duration(text, pd.Timedelta(0)), span)
 
 
 def stored_mark(section: MarketSection, interval: pd.Timedelta, bars: BarFrame) -> Table | None:
@@ -129,7 +135,7 @@ def _table(
     stamps = pa.array(columns.time[first:last]).cast(pa.timestamp("ns", "UTC"))
     arrays = [stamps, *(pa.array(values[first:last]) for values in columns.values)]
     digest = _hash(catalog, columns, first, last)
-    return table_of(folder, FORMAT, digest, pa.table(dict(zip(key.columns, arrays, strict=True))))
+    return stored_table(folder, digest, pa.table(dict(zip(key.columns, arrays, strict=True))))
 
 
 def _span_of(bars: BarFrame) -> Span:
@@ -140,7 +146,7 @@ def _series(
     section: MarketSection, kind: SeriesKind, interval: pd.Timedelta
 ) -> tuple[SeriesKey, Path, Catalog]:
     text = interval_text(to_ns(interval) // _MS)
-    key = SeriesKey.of(str(section.exchange), section.symbol, kind, text)
+    key = SeriesKey.of(exchange_name(str(section.exchange)), section.symbol, kind, text)
     folder = key.folder(find_store(section.store))
     return key, folder, read_catalog(folder, key)
 
@@ -209,12 +215,12 @@ def _source(catalog: Catalog, folder: Path, columns: Columns, first: int, last: 
     return DataSource(
         kind=catalog.key.kind,
         path=str(folder),
-        file_format=FORMAT,
+        file_format=STORE,
         rows=last - first,
         first=iso_ms(int(time[first]) // _MS),
         last=iso_ms(int(time[last - 1]) // _MS),
         sha256=_hash(catalog, columns, first, last),
-        layout=FORMAT,
+        layout="plain",
     )
 
 

@@ -9,10 +9,21 @@ from perpwalk.config import default_store
 from perpwalk.data.store.catalog import CATALOG, Catalog, read_catalog
 from perpwalk.data.store.series import KINDS, SeriesKey
 
+_ALIASES = {"binanceusdm": "binance", "binance-futures": "binance", "okex": "okx"}
+
 
 def find_store(given: Path | str | None = None) -> Path:
     """Return the store: the one given, else ``$PERPWALK_STORE``, else ``data/store`` from here."""
     return Path(given or default_store()).expanduser().absolute()
+
+
+def exchange_name(text: str) -> str:
+    """Return what an exchange is called here: small letters, and no market type in its name.
+
+    >>> exchange_name("binanceusdm"), exchange_name("OKX")
+    ('binance', 'okx')
+    """
+    return _ALIASES.get(text.lower(), text.lower())
 
 
 def list_series(root: Path) -> Iterator[Catalog]:

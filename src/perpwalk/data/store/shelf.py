@@ -172,7 +172,20 @@ def open_shelf(root: Path, key: SeriesKey) -> Iterator[Shelf]:
         shelf = Shelf(key, folder, read_catalog(folder, key), [])
         shelf.arrived = list(_left_over(folder))
         shelf._sweep()
-        yield shelf
+        try:
+            yield shelf
+        finally:
+            if not shelf.covered:
+                _leave_nothing(folder, root)
+
+
+def _leave_nothing(folder: Path, root: Path) -> None:
+    """Remove the folders of a series of which nothing came."""
+    (folder / LOCK).unlink(missing_ok=True)
+    for empty in (folder / INCOMING, folder, *folder.parents):
+        if not empty.is_relative_to(root) or any(empty.iterdir()):
+            return
+        empty.rmdir()
 
 
 def _left_over(folder: Path) -> Iterator[Arrival]:
