@@ -53,9 +53,8 @@ def say_what_was_read(market: Market, tell: Reporter) -> None:
     tell.say(f"{bars.symbol}: {len(bars):,} bars, {span}; {len(market.funding):,} settlements")
     for source in market.sources:
         if source.layout:
-            tell.say(
-                f"{source.kind} {title_of(Path(source.path), source.file_format)}: {taken_for(source)}"
-            )
+            title = title_of(Path(source.path), source.file_format)
+            tell.say(f"{source.kind} {title}: {taken_for(source)}")
     for finding in market.findings:
         tell.say(finding_line(finding))
 

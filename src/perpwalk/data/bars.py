@@ -121,11 +121,20 @@ def _read(
         *found.findings(where),
         *stamp_findings(where, stamps, order),
         *short_findings(where, rows.ns, cut, to_ns(interval)),
-        *price_findings(where, rows.ns, rows.prices, interval, with_volume=kind == "ohlcv"),
-        *origin_findings(where, rows.ns, rows.prices, with_volume=kind == "ohlcv"),
+        *oddities(where, rows.ns, rows.prices, interval, with_volume=kind == "ohlcv"),
         *gap_findings,
     )
     return bars, findings, source
+
+
+def oddities(
+    where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta, *, with_volume: bool
+) -> tuple[Finding, ...]:
+    """Return what is odd about bars on which a run is possible all the same."""
+    return (
+        *price_findings(where, ns, prices, interval, with_volume=with_volume),
+        *origin_findings(where, ns, prices, with_volume=with_volume),
+    )
 
 
 def usual_step(ns: IntArray) -> pd.Timedelta:

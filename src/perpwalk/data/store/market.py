@@ -20,8 +20,9 @@ import pandas as pd
 import pyarrow as pa
 
 from perpwalk.config import MarketSection, parse_duration
-from perpwalk.data import validate
-from perpwalk.data.bars import Read, short_findings, stamp_ns
+from perpwalk.data import bars as bar_rules
+from perpwalk.data import origin, validate
+from perpwalk.data.bars import Read, oddities, short_findings, stamp_ns
 from perpwalk.data.gaps import GapPolicy, settle_gaps
 from perpwalk.data.gaps import Rows as BarRows
 from perpwalk.data.store.catalog import Catalog, read_catalog
@@ -41,7 +42,7 @@ from perpwalk.data.store.series import (
     month_hashes,
 )
 from perpwalk.data.tables import STORE, Table, stored_table, title_of
-from perpwalk.data.validate import Prices, price_findings
+from perpwalk.data.validate import Prices
 from perpwalk.domain import BarFrame, DataSource, Finding, Level, from_ns, to_ns
 from perpwalk.errors import DataError, EnvironmentFailedError
 from perpwalk.runs import write_json
@@ -305,7 +306,7 @@ def _oddities(
         return [_finding(stored) for stored in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError, KeyError):
         pass  # not known yet, or damaged: computed again
-    found = price_findings(where, ns, prices, interval, with_volume=True)
+    found = oddities(where, ns, prices, interval, with_volume=True)
     with suppress(OSError, EnvironmentFailedError):  # a store may be read-only
         path.parent.mkdir(exist_ok=True)
         write_json(path, [finding.as_dict() for finding in found])
@@ -319,4 +320,5 @@ def _finding(stored: dict[str, str]) -> Finding:
 @functools.cache
 def _rules() -> str:
     """Return the hash of the rules by which bars are judged: other rules, other findings."""
-    return hashlib.sha256(Path(validate.__file__).read_bytes()).hexdigest()
+    files = (bar_rules.__file__, validate.__file__, origin.__file__)
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
