@@ -648,7 +648,7 @@ def of_layers(layered: Layered) -> Config:
 def resolve(raw: dict[str, Any]) -> Config:
     """Validate a plain mapping into a Config, turning each problem into one readable line."""
     try:
-        return Config.model_validate(_with_markets_written_out(raw))
+        return _alone(Config.model_validate(_with_markets_written_out(raw)))
     except pydantic.ValidationError as error:
         raise _readable(error) from error
 
@@ -665,6 +665,13 @@ def _with_markets_written_out(raw: dict[str, Any]) -> dict[str, Any]:
     if len(whole) == 1:
         return {**raw, "market": whole[0], "markets": []}
     return {**raw, "markets": whole}
+
+
+def _alone(config: Config) -> Config:
+    """Return a configuration of one contract whose own rules are the account's."""
+    if config.markets or not config.broker.contracts:
+        return config
+    return config.model_copy(update={"broker": config.broker.of(config.market.symbol)})
 
 
 def _readable(error: pydantic.ValidationError) -> ConfigError:

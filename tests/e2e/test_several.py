@@ -20,7 +20,9 @@ from perpwalk.audit.check import check_run
 from perpwalk.audit.leaks import Plan
 from perpwalk.audit.verification import Status
 from perpwalk.config import Config, resolve
+from perpwalk.costs import CostSummary
 from perpwalk.errors import ConfigError, UsageError
+from perpwalk.reports.table import render_table
 
 A, B = "AAAUSDT", "BBBUSDT"
 PAIR: dict[str, Any] = {
@@ -125,6 +127,23 @@ def test_pages_show_each_contract(run: runs.Run) -> None:
     assert f'<th scope="row">{A}</th>' in text
     assert "Buy and hold of all contracts in equal parts" in text
     assert (run.path / "report.html").stat().st_size > 10_000
+
+
+def test_costs_stand_apart_in_the_table_the_page_and_the_tearsheet(run: runs.Run) -> None:
+    """Fees, slippage, funding and the fee at which nothing is left, wherever a run is shown."""
+    costs = CostSummary.of(run.equity)
+    shown = {
+        "table": render_table(run.metrics, run.audit, costs=costs),
+        "page": (run.path / "report.html").read_text(),
+        "tearsheet": (run.path / "tearsheet.html").read_text(),
+    }
+
+    assert costs.break_even_fee is not None
+    for name, text in shown.items():
+        for word in ("fees", "slippage", "funding", "break-even fee"):
+            assert word in text, (name, word)
+        assert f"{1e4 * costs.break_even_fee:.2f} bp" in text, name
+        assert f"{costs.fees:,.2f}" in text, name
 
 
 def test_check_judges_the_pool(run: runs.Run) -> None:

@@ -10,6 +10,7 @@ from tiny_replay import HOUR, account, at, bars, fates, fills, flat, funding, ma
 
 from engine.bridge import bt
 from perpwalk.errors import ConfigError, LookAheadError, UsageError
+from perpwalk.recompute import compare, recompute
 
 Order = bt.Order
 
@@ -225,6 +226,25 @@ def test_jittered_stamps_settle_once_at_their_minute():
 
     assert [at(2), at(3), at(4)] == ledger.funding["settle_time"].tolist()
     assert [0, -0.1, -0.1, -0.1, 0, 0] == pytest.approx(ledger.equity["funding"].tolist())
+
+
+def test_an_interval_that_changes_settles_each_stamp_once():
+    """
+    Every 8 h, then 4 h, then 1 h, some seconds late or early: one payment for each, on its bar.
+    """
+    hours = [8, 16, 20, 24, 25, 26, 27]
+    seconds = [0.007, -12.0, 20.0, -0.9, 3.0, 0.0, -25.0]
+    rates = {at(h, s): 0.001 * (n + 1) for n, (h, s) in enumerate(zip(hours, seconds, strict=True))}
+    contract = market(bars(flat(*[100.0] * 30)), funding(rates))
+
+    ledger = run(contract, account(), {0: 2.0})
+
+    assert [at(h) for h in hours] == ledger.funding["settle_time"].tolist()
+    assert [-0.2 * (n + 1) for n in range(7)] == pytest.approx(ledger.funding["payment"].tolist())
+    paid = ledger.equity.set_index("close_time")["funding"]
+    assert [at(h) for h in hours] == paid[paid != 0].index.tolist()
+    assert ledger.targets is not None
+    assert compare(ledger, recompute(contract, ledger.targets, account())) == (0.0, None)
 
 
 def test_two_records_of_one_stamp_are_one_settlement():

@@ -98,6 +98,14 @@ def test_each_contract_brings_its_own_rules() -> None:
     assert (1.0, 7.0) == (other.lot_size, other.min_notional)
 
 
+def test_the_rules_of_one_contract_alone_are_the_accounts() -> None:
+    """`broker.contracts` of the only contract asks what `broker` itself would."""
+    own = {"market": {"symbol": "AAA"}, "broker": {"contracts": {"AAA": {"lot_size": 1.0}}}}
+    plain = {"market": {"symbol": "AAA"}, "broker": {"lot_size": 1.0}}
+
+    assert resolve(plain) == resolve(own)
+
+
 def drawn(asked: Config) -> list[float]:
     return [float(market.bars.close[-1]) for market in data.load_markets(asked)]
 
