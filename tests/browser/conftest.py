@@ -23,7 +23,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}
-SLOW = 30_000  # a loaded machine may need long; nothing waits for longer than it takes
+SLOW = 60_000  # a loaded machine may need long; nothing waits for longer than it takes
 
 
 @pytest.fixture(scope="session")
