@@ -93,7 +93,7 @@ def train_network(
                 if start is not None:
                     network.load_state_dict(start)
                 with passes(network, settings, device, context.threads, context.seed) as through:
-                    _Training(
+                    Training(
                         settings, lesson, validation, network, rate, through, context.seed
                     ).run(history, known=start is not None)
         except _DivergedError as diverged:
@@ -114,7 +114,7 @@ def train_network(
     )
 
 
-class _Training:
+class Training:
     """One attempt at one learning rate."""
 
     def __init__(
@@ -151,7 +151,7 @@ class _Training:
         last_cut = 0
         for epoch in range(1, self.settings.epochs + 1):
             began = time.perf_counter()
-            train_loss = self._train_epoch(epoch)
+            train_loss = self.train_epoch(epoch)
             loss, auc = self._evaluate(epoch)
             seconds = time.perf_counter() - began
             history.add(EpochReport(epoch, train_loss, loss, auc, self.rate, seconds, "lstm"))
@@ -164,7 +164,7 @@ class _Training:
                 self._cut_rate()
         self.network.load_state_dict(best_weights)
 
-    def _train_epoch(self, epoch: int) -> float:
+    def train_epoch(self, epoch: int) -> float:
         """Return the mean training loss, dropout included."""
         summed: float | Tensor = 0.0
         largest, count = torch.zeros(()), 0

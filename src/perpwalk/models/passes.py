@@ -28,8 +28,9 @@ from perpwalk.models.network import Network, threads_limited
 from perpwalk.models.recurrent import Dropout, LayerGradients, LayerWeights, Workspace
 from perpwalk.models.sequences import Batch, Question, sequence_of
 
-SHARD_ROWS = 64  # windows: small enough for the caches, large enough for full-speed products
-SHARD_STRETCHES = 16
+# Pieces of a shard: enough for full-speed products, few enough for the caches.
+SHARD_ROWS = 128
+SHARD_STRETCHES = 32
 MOST_SHARDS = 8
 EVALUATION_ROWS = 512
 EVALUATION_STRETCHES = 32
@@ -265,10 +266,10 @@ def _evaluated(settings: LstmSection) -> int:
 
 
 def _shards(batch: Batch, settings: LstmSection) -> list[Batch]:
-    """Cut a batch by its own size alone."""
+    """Cut a batch by its own size alone: in two where halves are worth it, then by the shard."""
     pieces = batch.steps.shape[1]
     each = SHARD_STRETCHES if settings.sequence == "stream" else SHARD_ROWS
-    count = min(MOST_SHARDS, max(1, round(pieces / each)))
+    count = min(MOST_SHARDS, max(round(pieces / each), 2 if pieces >= each else 1))
     cuts = np.linspace(0, pieces, count + 1).round().astype(int).tolist()
     return [batch.part(slice(a, b)) for a, b in itertools.pairwise(cuts)]
 
