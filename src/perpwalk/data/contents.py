@@ -104,7 +104,7 @@ def cut_finding(where: str, table: Table) -> list[Finding]:
     return [
         Finding(
             code="D011",
-            level=Level.INFO,
+            level=Level.WARN,
             where=where,
             message="the last line has no end: if the file was cut short, its last figure lacks "
             "digits",

@@ -266,8 +266,28 @@ def _open_csv(content: Content) -> Table:
         delimiter=delimiter,
         decimal_point=_decimal_point(content.path, lines[above:], delimiter),
         member=content.member,
-        cut_short=not content.data.endswith((b"\n", b"\r")),
+        cut_short=_may_be_cut(content, delimiter),
     )
+
+
+def _may_be_cut(content: Content, delimiter: str) -> bool:
+    """Say whether the last figure may lack digits: the text ends within its last line.
+
+    A packed file is whole, its checksum says so. Where every other line ends with as many decimals
+    as the last one, nothing is missing; where they all end with more, something is.
+    """
+    if content.file_format != "csv" or content.data.endswith((b"\n", b"\r")):
+        return False
+    lines = content.data[-_HEAD_BYTES:].decode(errors="replace").splitlines()[-100:]
+    *above, last = (len(line.rpartition(delimiter)[2].partition(".")[2]) for line in lines)
+    others = set(above[1:])
+    if len(others) == 1 and last < min(others):
+        raise DataError(
+            f"the last line ends with {last} decimals where every other one ends with "
+            f"{min(others)}: the file is cut short; get it again, or delete that line",
+            path=content.path,
+        )
+    return not others or last < max(others) or max(others) == 0
 
 
 def _decimal_point(path: Path, lines: list[str], delimiter: str) -> str:
