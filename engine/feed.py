@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from engine.bridge import bt, guard, to_days
 from engine.funding import on_the_minute
+from perpwalk.data.resample import forming
 from perpwalk.domain import BarFrame, FloatArray, Market, to_ns
 from perpwalk.errors import LookAheadError, UsageError
 from perpwalk.features import PastBars
@@ -151,6 +153,38 @@ class FundingFeed(ColumnFeed):
             "hours_since_funding": past.hours_since_funding[cut],
             "funding_due": past.hours_to_funding[cut],
         }
+
+
+class FormingFeed(ColumnFeed):
+    """A coarse bar as it forms, step by step with the fine bars of the replay.
+
+    What Backtrader's ``replaydata`` shows: at each fine bar's close the open, high, low, close and
+    volume of the coarse bar so far, and nothing of what is still to come. Orders go to the fine
+    bars' feed, on which the account is kept: this one cannot be traded. ``complete`` is 1 where the
+    coarse bar ends with this fine bar, else 0.
+    """
+
+    lines = ("complete",)
+
+    def __init__(
+        self, market: Market, interval: pd.Timedelta, first: int = 0, stop: int | None = None
+    ) -> None:
+        super().__init__(market, first, stop)
+        self.coarse_interval = interval
+        # Formed over all bars, so that a replay may begin within a coarse bar.
+        self._forming, self._complete, self._opened = forming(market.bars, interval)
+
+    @property
+    def opened_ns(self) -> int:
+        """When the coarse bar opened, in nanoseconds since 1970."""
+        return int(self._opened[self.first + self.bar])
+
+    def columns(self) -> dict[str, Column]:
+        """Return the coarse bar so far at each fine close."""
+        cut = slice(self.first, self.first + len(self.bars))
+        names = ("open", "high", "low", "close", "volume")
+        columns = {name: getattr(self._forming, name)[cut] for name in names}
+        return {**columns, "complete": self._complete[cut].astype(float)}
 
 
 def aligned_mark(bars: BarFrame, mark: BarFrame | None) -> dict[str, FloatArray]:

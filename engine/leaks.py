@@ -396,6 +396,7 @@ def _strategy(config: Config, market: Market, result: FoldResult) -> Outcome:
             config.broker,
             start=start,
             end=end,
+            forming=replay.forming_length(config.strategy),
         )
         return StrategyTrace.of(book)
 

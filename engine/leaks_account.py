@@ -119,6 +119,7 @@ class _Account:
                 self.config.broker,
                 start=closes[rows[0]],
                 end=closes[rows[-1]],
+                forming=replay.forming_length(self.config.strategy),
             )
             return StrategyTrace.of(book, chosen.symbol)
 

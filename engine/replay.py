@@ -13,8 +13,9 @@ import pandas as pd
 
 from engine.bridge import bt
 from engine.broker import PerpBroker
-from engine.feed import FundingFeed, PerpFeed
-from perpwalk.config import BrokerSection
+from engine.feed import FormingFeed, FundingFeed, PerpFeed
+from perpwalk.config import BrokerSection, StrategySection
+from perpwalk.data.market import fixed_length
 from perpwalk.domain import IntArray, Market, to_ns
 from perpwalk.errors import UsageError
 from perpwalk.ledger import Ledger
@@ -38,6 +39,7 @@ def replay(
     start: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
     funding_feeds: bool = False,
+    forming: pd.Timedelta | None = None,
     on_bar: Callable[[int, int], None] | None = None,
 ) -> Ledger:
     """Replay bars and settlements through one continuous account and return its book.
@@ -55,6 +57,10 @@ def replay(
         ``start``. None means the first, or last, bar there is.
     funding_feeds
         Add a ``FundingFeed`` after all price feeds for each market.
+    forming
+        Add, last, a ``FormingFeed`` for each market: the coarse bar of this length as it forms with
+        every bar of the replay (Backtrader's ``replaydata``). Decisions are then made, and orders
+        filled, at every fine bar.
     on_bar
         Called after each bar with the number of bars done and of all.
 
@@ -82,10 +88,21 @@ def replay(
         for feed in feeds:
             funding = FundingFeed(feed.market, feed.first, feed.first + len(feed.bars))
             cerebro.adddata(funding, name=f"{feed._name}-funding")
+    if forming is not None:
+        for feed in feeds:
+            coarse = FormingFeed(feed.market, forming, feed.first, feed.first + len(feed.bars))
+            cerebro.adddata(coarse, name=f"{feed._name}-forming")
     cerebro.addstrategy(strategy, **params)
     with fewer_collections():
         cerebro.run()
     return account.ledger()
+
+
+def forming_length(section: StrategySection) -> pd.Timedelta | None:
+    """Return how long the forming bar that the strategy sees is; None where it sees none."""
+    if section.forming is None:
+        return None
+    return fixed_length(section.forming, key="strategy.forming")
 
 
 @contextmanager

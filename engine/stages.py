@@ -34,7 +34,7 @@ from perpwalk.audit.outside import Outside
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config, WalkForwardSection
 from perpwalk.domain import BoolArray, FeatureFrame, Finding, Fold, LabelFrame, Market
-from perpwalk.errors import UsageError, naming
+from perpwalk.errors import ConfigError, UsageError, naming
 from perpwalk.ledger import Ledger, with_tracks
 from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
 
@@ -79,7 +79,14 @@ def prepare(
     clock, tell = clock or StageClock(), reporter or Silent()
     # A wrong strategy or model is said before hours of training, not after.
     strategy, params = load_strategy(config.strategy.name, config.strategy.params)
+    forming = replay.forming_length(config.strategy)
     if config.compute.engine == "ledger":
+        if forming is not None:
+            raise ConfigError(
+                "the ledger engine shows no forming bars; leave it out or set compute.engine to "
+                "backtrader",
+                key="strategy.forming",
+            )
         ledger_engine.refuse(strategy, config.broker, len(markets))
     timesteps = models.build_model(config.model).timesteps
     looked = []
@@ -246,7 +253,11 @@ def replay_folds(
 
 def _replayed(config: Config, walked: Sequence[Walked], engine: str, tell: Reporter) -> Ledger:
     first, markets = walked[0].prepared, [one.prepared.market for one in walked]
-    keep = ledger_engine.replay if engine == "ledger" else replay.replay
+    keep = (
+        ledger_engine.replay
+        if engine == "ledger"
+        else functools.partial(replay.replay, forming=replay.forming_length(config.strategy))
+    )
     start = min(one.results[0].forecast.close_time[0] for one in walked)
     end = max(one.results[-1].forecast.close_time[-1] for one in walked)
     book = keep(

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.bridge import bt
 from engine.broker import PerpBroker
-from engine.feed import PerpFeed
+from engine.feed import FormingFeed, PerpFeed
 from engine.history import YEAR_NS
 from engine.sizing import DEFAULT_EXPOSURE, Sizing, target_quantity
 from perpwalk.domain import Bar, FloatArray, IntArray, Signal, from_ns, to_ns
@@ -233,6 +233,23 @@ class SignalStrategy(bt.Strategy):
     def view(self, data: Any = None) -> MarketView:
         """Return what may be known of a market now; the first one's by default."""
         return self._views[self.data if data is None else data]
+
+    def forming(self, data: Any = None) -> FormingFeed:
+        """Return the coarser bar as it forms, of the first market by default.
+
+        Raises
+        ------
+        UsageError
+            The replay shows none: ``strategy.forming`` says how long it should be.
+        """
+        symbol = (self.data if data is None else data).market.symbol
+        for feed in self.datas:
+            if isinstance(feed, FormingFeed) and feed.market.symbol == symbol:
+                return feed
+        raise UsageError(
+            f"{type(self).__name__} asks for the forming bar of {symbol} and there is none; set "
+            "strategy.forming, like 4h"
+        )
 
     def signal(self, data: Any = None) -> Signal | None:
         """Return the model's signal as of the current bar's close; None where it has none."""

@@ -295,9 +295,14 @@ class ModelSection(Section):
 
 
 class StrategySection(Section):
-    """Which Backtrader strategy trades the signal: ``module:Name`` and its parameters."""
+    """Which Backtrader strategy trades the signal: ``module:Name`` and its parameters.
+
+    ``forming`` shows it, at every bar, the coarser bar of this length as far as it has come:
+    ``self.forming()``.
+    """
 
     name: str = "strategies.lstm_xgb:LongShort"
+    forming: Duration | None = None
     threshold: Literal["validation"] | Fraction = "validation"
     params: dict[str, Any] = Field(default_factory=dict)
 

@@ -279,7 +279,7 @@ def _jumps(section: Simulate, interval: pd.Timedelta, draw: np.random.Generator)
 def _regimes(section: Simulate, interval: pd.Timedelta, draw: np.random.Generator) -> FloatArray:
     """Return what each bar's volatility is multiplied by; its square is 1 on average."""
     calm = math.sqrt(2 / (1 + section.regime_ratio**2))
-    stay = math.exp(-(interval / pd.Timedelta("1d")) / section.regime_days)
+    stay = math.exp(-(interval / pd.Timedelta("1D")) / section.regime_days)
     # The first draw says in which regime it begins, the others whether it turns.
     drawn = draw.random(section.bars)
     turns = np.concatenate((drawn[:1] < 0.5, drawn[1:] >= (1 + stay) / 2))

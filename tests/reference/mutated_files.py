@@ -23,7 +23,7 @@ NAMES = ["open", "high", "low", "close", "volume"]
 
 
 def truth(n: int = 400, start: pd.Timestamp = START, price: float = 2000.0) -> pd.DataFrame:
-    """Return n true bars under their open times: ticks of 0.01, opens a tick from the last close."""
+    """Return n true bars under their open times, on ticks of 0.01."""
     rng = np.random.default_rng(11)
     close = np.round(price * np.exp(np.cumsum(0.006 * rng.standard_t(4, n))), 2)
     first = np.round(np.concatenate(([price], close[:-1])) + rng.choice([0, 0.01, -0.01], n), 2)
@@ -125,9 +125,7 @@ def cryptodatadownload(bars: pd.DataFrame) -> Sheet:
 
 def tradingview(bars: pd.DataFrame) -> Sheet:
     """Return seconds and a column of an indicator."""
-    rows = [
-        [str(ms // 1000), *v, "12.5"] for ms, v in zip(_ms(bars), _values(bars), strict=True)
-    ]
+    rows = [[str(ms // 1000), *v, "12.5"] for ms, v in zip(_ms(bars), _values(bars), strict=True)]
     return Sheet(["time", "open", "high", "low", "close", "Volume", "Volume MA"], rows)
 
 
@@ -179,7 +177,7 @@ def _reversed(sheet: Sheet, rng: np.random.Generator) -> Sheet:
 
 
 def _encoded(name: str, mark: bytes = b"") -> Mutate:
-    return lambda sheet, rng: mark + sheet.text().encode(name)
+    return lambda sheet, _rng: mark + sheet.text().encode(name)
 
 
 def _latin(sheet: Sheet, rng: np.random.Generator) -> bytes:
@@ -187,11 +185,11 @@ def _latin(sheet: Sheet, rng: np.random.Generator) -> bytes:
 
 
 def _line_ends(end: str) -> Mutate:
-    return lambda sheet, rng: sheet.text().replace("\n", end).encode()
+    return lambda sheet, _rng: sheet.text().replace("\n", end).encode()
 
 
 def _delimited(mark: str) -> Mutate:
-    return lambda sheet, rng: replace(sheet, delimiter=mark)
+    return lambda sheet, _rng: replace(sheet, delimiter=mark)
 
 
 def _mixed_delimiters(sheet: Sheet, rng: np.random.Generator) -> str:
@@ -226,9 +224,7 @@ def _grouped_whole(sheet: Sheet, rng: np.random.Generator) -> Sheet:
 
 def _european(sheet: Sheet, rng: np.random.Generator) -> Sheet:
     for column in range(sheet.first, sheet.first + 5):
-        sheet = sheet.map(
-            column, lambda t: f"{float(t):,.2f}".translate(str.maketrans(",.", ".,"))
-        )
+        sheet = sheet.map(column, lambda t: f"{float(t):,.2f}".translate(str.maketrans(",.", ".,")))
     return replace(sheet, delimiter=";")
 
 
@@ -380,7 +376,7 @@ def _prefixed(sign: str) -> Mutate:
 
 
 def _ended(line: str) -> Mutate:
-    return lambda sheet, rng: sheet.text() + line
+    return lambda sheet, _rng: sheet.text() + line
 
 
 def _blank_lines(sheet: Sheet, rng: np.random.Generator) -> str:
@@ -487,7 +483,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a stamp of words": Mutation(_stamp_cell("yesterday"), "refuse", ("plain", "archive")),
     "rows gone": Mutation(_rows_gone, "refuse"),
     "spaces after commas": Mutation(_spaced, "either"),
-    "all quoted": Mutation(lambda sheet, rng: replace(sheet, quote=True), "read"),
+    "all quoted": Mutation(lambda sheet, _rng: replace(sheet, quote=True), "read"),
     "rows numbered": Mutation(_numbered, "read", _NAMED),
     "dollar signs": Mutation(_prefixed("$"), "refuse"),
     "a total below": Mutation(_ended("Total,,,,,\n"), "refuse", _TEXT),

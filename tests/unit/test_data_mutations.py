@@ -59,7 +59,7 @@ def test_there_are_a_hundred():
 
 @pytest.mark.parametrize(("name", "base", "seed"), hundred())
 def test_a_damaged_file_is_read_right_or_refused_with_the_reason(tmp_path, name, base, seed):
-    """What can be read is read and equals the truth to the last bit; the rest is refused by name."""
+    """What can be read equals the truth to the last bit; the rest is refused by name."""
     path = tmp_path / "x.csv"
 
     bars, message, doubted = outcome(path, mutated(name, base, seed, BARS))

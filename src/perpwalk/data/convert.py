@@ -232,8 +232,16 @@ def _scaled(values: IntArray | FloatArray, factor: int) -> IntArray:
 
 
 def _stamps_from_text(table: Table, position: int, text: pd.Series[str]) -> Stamps:
-    if text.str.fullmatch(r"-?\d+(?:\.\d*)?(?:[eE][+]?\d+)?").all():
+    counted = text.str.fullmatch(r"-?\d+(?:\.\d*)?(?:[eE][+]?\d+)?")
+    if counted.all():
         return _stamps_from_epoch(table, position, _epoch_numbers(text))
+    if counted.mean() > 0.5:
+        record = int(np.argmin(counted.to_numpy()))
+        raise table.error(
+            f"'{text.iloc[record]}' stands among stamps counted since 1970",
+            record=record,
+            column=position,
+        )
     for pattern, form in _TEXT_FORMATS:
         if text.str.fullmatch(pattern).all():
             parsed = pd.to_datetime(text, format=form, errors="coerce")

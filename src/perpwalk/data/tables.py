@@ -227,10 +227,11 @@ class _CsvTable(Table):
 def _points(text: Any) -> Any:
     """Return numbers written with a decimal comma with a point instead.
 
-    A point in them groups thousands, or the columns mix both: it is left as no number at all.
+    A point in them groups thousands, or the columns mix both: such a cell is no number.
     """
-    pointless = pa.compute.replace_substring(text, ".", "'")
-    return pa.compute.replace_substring(pointless, ",", ".")
+    mixed = pa.compute.match_substring(text, ".")
+    marked = pa.compute.binary_join_element_wise(text, "(a point among decimal commas)", " ")
+    return pa.compute.if_else(mixed, marked, pa.compute.replace_substring(text, ",", "."))
 
 
 def _open_csv(content: Content) -> Table:

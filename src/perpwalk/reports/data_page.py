@@ -122,7 +122,7 @@ def calendar(days: np.ndarray, share: np.ndarray, *, title: str) -> Markup:
 
 def _months() -> Iterator[str]:
     for month in range(1, 13):
-        week = (pd.Timestamp(2023, month, 1).dayofyear - 1) // 7
+        week = (pd.Timestamp(2023, month, 1).day_of_year - 1) // 7
         name = pd.Timestamp(2023, month, 1).strftime("%b")
         yield f'<text x="{LEFT + week * CELL}" y="10">{name}</text>'
 
@@ -130,11 +130,11 @@ def _months() -> Iterator[str]:
 def _year(every: list[_Day], year: int, row: int) -> Iterator[str]:
     top = TOP + row * (7 * CELL + 14)
     yield f'<text x="0" y="{top + 4 * CELL}">{year}</text>'
-    offset = pd.Timestamp(year, 1, 1).dayofweek
+    offset = pd.Timestamp(year, 1, 1).day_of_week
     for day in every:
         if day.stamp.year != year:
             continue
-        place = day.stamp.dayofyear - 1 + offset
+        place = day.stamp.day_of_year - 1 + offset
         x, y = LEFT + place // 7 * CELL, top + place % 7 * CELL
         yield (
             f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" class="s{day.shade}">'
