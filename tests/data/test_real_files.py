@@ -6,6 +6,7 @@ repository. Nothing of it is copied into the project.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -123,6 +124,71 @@ def test_funding_is_read_complete(name, symbol, rows, first, last):
     assert pd.Timestamp(first, tz="UTC") == funding.settle_time[0]
     assert pd.Timestamp(last, tz="UTC") == funding.settle_time[-1]
     assert not (funding.settle_time.asi8 % HOUR.as_unit("ns").value).any()
+
+
+CHECKSUMS = {
+    "predecessor/ETH/ohlcv.csv": "5b060b99b48061cd",
+    "binance/ETHUSDT-1h-ohlcv.csv.gz": "ca406372d6dedb7e",
+    "binance/BTCUSDT-1h-ohlcv.csv.gz": "45a4c6ec98ed952a",
+    "binance/SOLUSDT-1h-ohlcv.csv.gz": "f90a15a5f367e7b2",
+    "binance/ETHUSDT-15m-ohlcv.csv.gz": "2e40c3dc3124df01",
+    "bybit/ETHUSDT-1h-ohlcv.csv.gz": "6af589c97fb4ff30",
+    "raw/binance-archive/ETHUSDT-1h-2024-10.csv": "d01ffe7b54d1ab98",
+    "raw/binance-archive/ETHUSDT-1h-2024-10.zip": "d01ffe7b54d1ab98",
+    "raw/binance-api/ETHUSDT-1h-klines.csv.gz": "8388f511b414248a",
+    "raw/freqtrade/XRP_USDT_USDT-1h-futures.feather": "240a8df23b3f9553",
+    "raw/freqtrade/XRP_USDT_USDT-1h-futures.json.gz": "547ca19e9b8eb20c",
+    "raw/lean/adausdt_trade-hour.zip": "e3323db7710b93dc",
+    "traps/partial-bars-ETHUSDT-1h-ohlcv.csv": "1468b178633055c9",
+    "binance/ETHUSDT-1h-mark.csv.gz": "205715613b8b7d91",
+    "binance/BTCUSDT-1h-mark.csv.gz": "f90d3494101b5d36",
+    "raw/freqtrade/XRP_USDT_USDT-1h-mark.feather": "44b15a7bbc5b9807",
+    "raw/freqtrade/XRP_USDT_USDT-8h-mark.feather": "1577a477c92064e9",
+    "predecessor/ETH/funding_rates.csv": "6f690abb52942c21",
+    "predecessor/BTC/funding_rates.csv": "c65bafd17b20c1df",
+    "binance/ETHUSDT-8h-funding.csv.gz": "13fce05356f63b0a",
+    "binance/BTCUSDT-8h-funding.csv.gz": "9efd79076e038625",
+    "binance/SOLUSDT-8h-funding.csv.gz": "8389d14e43afbf84",
+    "bybit/ETHUSDT-8h-funding.csv.gz": "101dde1e1a1bbc32",
+    "raw/binance-api/ETHUSDT-funding.csv": "5dce3bee3f4c9dbc",
+    "raw/freqtrade/XRP_USDT_USDT-8h-funding_rate.feather": "46654a25a18e1f50",
+    "raw/lean/adausdt-margin_interest.csv": "b171890b0d712d32",
+    "traps/utc-plus-3-ETHUSDT-8h-funding.csv.gz": "43f834226b2fc334",
+}
+NAMES = ("open", "high", "low", "close", "volume")
+
+
+def digest(*columns: np.ndarray) -> str:
+    found = hashlib.sha256()
+    for column in columns:
+        found.update(np.ascontiguousarray(column).tobytes())
+    return found.hexdigest()[:16]
+
+
+@pytest.mark.parametrize(("name", "symbol", "interval"), [row[:3] for row in BARS])
+def test_every_value_of_bars_is_the_recorded_one(name, symbol, interval):
+    """Stamps, prices and volumes have the checksum that an independent reading had."""
+    bars, _, _ = read_bars(here(name), symbol=symbol, interval=pd.Timedelta(interval))
+
+    columns = [getattr(bars, column) for column in NAMES]
+    assert CHECKSUMS[name] == digest(bars.open_time.asi8, *columns)
+
+
+@pytest.mark.parametrize(("name", "symbol", "interval"), [row[:3] for row in MARKS])
+def test_every_value_of_mark_candles_is_the_recorded_one(name, symbol, interval):
+    """Stamps and prices."""
+    mark, _, _ = read_mark(here(name), symbol=symbol, interval=pd.Timedelta(interval))
+
+    columns = [getattr(mark, column) for column in NAMES[:4]]
+    assert CHECKSUMS[name] == digest(mark.open_time.asi8, *columns)
+
+
+@pytest.mark.parametrize(("name", "symbol"), [row[:2] for row in FUNDING])
+def test_every_rate_is_the_recorded_one(name, symbol):
+    """Settlement stamps and rates."""
+    funding, _, _ = read_funding(here(name), symbol=symbol)
+
+    assert CHECKSUMS[name] == digest(funding.settle_time.asi8, funding.rate)
 
 
 def test_values_are_those_of_the_file():

@@ -82,7 +82,7 @@ def test_each_fault_of_bars_is_found(tmp_path, fault, code, refused):
 
 @pytest.mark.parametrize(
     ("fault", "code", "refused"),
-    [("percent", "D012", True), ("page", "D015", True), ("missing-settlements", "D013", True),
+    [("percent", "D012", True), ("page", "D024", True), ("missing-settlements", "D013", True),
      ("funding-local-time", "D012", False), ("jitter", "D012", False)],
 )  # fmt: skip
 def test_each_fault_of_funding_is_found_beside_its_bars(tmp_path, fault, code, refused):

@@ -36,7 +36,7 @@ def page_finding(where: str, rows: int) -> list[Finding]:
         return []
     return [
         Finding(
-            code="D015",
+            code="D024",
             level=Level.WARN,
             where=where,
             message=f"exactly {rows:,} rows are one page of an exchange's API",

@@ -158,7 +158,7 @@ def far_shorter(series: Sequence[Series]) -> Iterator[Finding]:
     for s, span in zip(series, spans, strict=True):
         if span < SHORT * spans[longest]:
             yield Finding(
-                code="D015",
+                code="D024",
                 level=Level.WARN,
                 where=s.where,
                 message=f"covers {span / spans[longest]:.1%} of the time that "
