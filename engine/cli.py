@@ -19,6 +19,7 @@ from rich.console import Console
 
 from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
 from engine.commands.data import data
+from engine.commands.options import AddressOption, BackendOption, JobsOption, crew_settings
 from engine.commands.placebo import placebo
 from engine.commands.sweep import sweep
 from perpwalk.errors import PerpwalkError
@@ -105,6 +106,9 @@ def run(
     accept_suspect: AcceptOption = None,
     engine: EngineOption = None,
     second: SecondOption = False,
+    jobs: JobsOption = None,
+    backend: BackendOption = None,
+    address: AddressOption = None,
 ) -> None:
     """Run one experiment: walk forward, backtest, report.
 
@@ -114,7 +118,8 @@ def run(
     from perpwalk import config as configuration
     from perpwalk import layers
 
-    layered = layers.read(config, [*(overrides or ()), *engine_settings(engine, second)])
+    options = [*engine_settings(engine, second), *crew_settings(jobs, backend, address)]
+    layered = layers.read(config, [*(overrides or ()), *options])
     resolved = configuration.of_layers(layered)
     if print_config:
         sys.stdout.write(resolved.to_yaml())

@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from engine import ledger_engine, making, variants
+from engine import ahead, ledger_engine, making, variants
+from engine.crew import Crew
 from engine.experiment import run_experiment
 from engine.making import Shared
 from engine.memory import Memory, open_memory
@@ -173,6 +174,12 @@ def _answer(
     answers: dict[int, Answered] = {}
     places = making.order([one.config for one in asked])
     tell.say(_plan(asked, known))
+    crew = Crew.of(asked[0].config.compute)
+    if memory is not None and not force and not crew.alone:
+        there = {making.fit_key(config) for config, _ in known}
+        to_run = [asked[place].config for place in places if asked[place].run is None]
+        wanted = [config for config in to_run if making.fit_key(config) not in there]
+        ahead.fit_ahead(wanted, shared, memory, crew, tell)
     for number, place in enumerate(places, start=1):
         one = asked[place]
         if one.run is not None:

@@ -14,7 +14,6 @@ The first three are one fit. No file is a pickle.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -102,15 +101,25 @@ def forecast_of(frame: pd.DataFrame, fold: Fold, close_time: pd.DatetimeIndex) -
     )
 
 
-def as_bytes(folder: Path) -> dict[str, bytes]:
+Files = tuple[tuple[str, bytes], ...]
+
+
+def as_bytes(folder: Path) -> Files:
     """Return every file of a folder, to be sent elsewhere."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return tuple((path.relative_to(folder).as_posix(), path.read_bytes()) for path in files)
 
 
-def write_all(files: Sequence[tuple[str, bytes]], folder: Path) -> None:
-    """Write what ``as_bytes`` returned into a folder that is there."""
+def write_all(files: Files, folder: Path) -> None:
+    """Write what ``as_bytes`` returned."""
     for name, content in files:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        runs.write_bytes(path, content)
+
+
+def parts_of(files: Files) -> tuple[Files, Files]:
+    """Return the files of the fit and that of the forecast."""
+    kept = [one for one in files if one[0] != _FOLD]
+    fit = tuple(one for one in kept if one[0] != _FORECAST)
+    return fit, tuple(one for one in kept if one[0] == _FORECAST)

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from engine import foldfiles
-from engine.foldfiles import Fit
+from engine.foldfiles import Files, Fit
 from perpwalk import features as feature_code
 from perpwalk import models
 from perpwalk.cache import Cache, key_of, open_cache
@@ -61,6 +61,10 @@ class Memory:
     def take(self, kind: str, key: str, target: Path) -> bool:
         """Copy an entry into the new folder ``target``, if there is one to be relied on."""
         return not self._fresh and self.cache.take(kind, key, target)
+
+    def holds(self, kind: str, key: str) -> bool:
+        """Return whether there is an entry that may be taken."""
+        return not self._fresh and self.cache.holds(kind, key)
 
     # ── features ─────────────────────────────────────────────────────────────────────────────────
 
@@ -209,6 +213,17 @@ class FoldMemory:
     def take_forecast(self, key: str, folder: Path) -> bool:
         """Put a forecast's file into the new folder, if the cache holds it."""
         return self._memory.take(FORECASTS, key, folder)
+
+    def holds_fit(self, key: str) -> bool:
+        """Return whether there is an entry for a fit."""
+        return self._memory.holds(FITS, key)
+
+    def keep_files(self, key: str, forecast_key: str, files: Files) -> None:
+        """Keep what a worker sent back of a fold."""
+        fit, forecast = foldfiles.parts_of(files)
+        cache = self._memory.cache
+        cache.keep(FITS, key, lambda folder: foldfiles.write_all(fit, folder))
+        cache.keep(FORECASTS, forecast_key, lambda folder: foldfiles.write_all(forecast, folder))
 
     def keep_fit(self, key: str, fit: Fit) -> None:
         """Keep a fit."""

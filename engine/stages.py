@@ -21,7 +21,9 @@ from typing import Any
 import pandas as pd
 
 from engine import ledger_engine, replay, tables
+from engine.crew import Crew
 from engine.crosscheck import checked_by_replay, crosscheck, unchecked
+from engine.foldtasks import Pending, fit_together
 from engine.memory import Memory
 from engine.narration import fold_lines, fold_summary
 from engine.parts import Prepared, Walked
@@ -211,14 +213,37 @@ def walk_forward(
     cache holds.
     """
     clock, tell = clock or StageClock(), reporter or Silent()
+    crew = Crew.of(prepared[0].config.compute)
     with clock.stage("train and predict"):
+        walks = [_walk(one, work, memory, tell) for one in prepared]
         tell.stage("folds", sum(len(one.folds) for one in prepared))
-        return tuple(_walk(one, work, memory, tell) for one in prepared)
+        if not crew.alone and prepared[0].config.walk_forward.warm_start:
+            tell.say("warm_start: each fold starts from the one before; they are fitted in order")
+        elif work is not None and not crew.alone:
+            _fit_together(prepared, walks, crew, tell)
+        return tuple(_walked(one, walk, tell) for one, walk in zip(prepared, walks, strict=True))
 
 
-def _walk(prepared: Prepared, work: Path | None, memory: Memory | None, tell: Reporter) -> Walked:
+def _fit_together(
+    prepared: Sequence[Prepared], walks: Sequence[WalkForward], crew: Crew, tell: Reporter
+) -> None:
+    """Let the crew fit what nobody has fitted yet; the walks then find it in its place."""
+    pending = [
+        Pending(walk, fold, one.name)
+        for one, walk in zip(prepared, walks, strict=True)
+        for fold in one.folds
+        if walk.lacks(fold)
+    ]
+    if pending:
+        tell.say(f"{len(pending)} folds to fit by {crew.in_words()}")
+        fit_together(pending, crew, tell)
+
+
+def _walk(
+    prepared: Prepared, work: Path | None, memory: Memory | None, tell: Reporter
+) -> WalkForward:
     mine = "" if prepared.name is None else f"{prepared.name} "
-    walk = WalkForward(
+    return WalkForward(
         prepared.config,
         prepared.features,
         prepared.labels,
@@ -229,11 +254,16 @@ def _walk(prepared: Prepared, work: Path | None, memory: Memory | None, tell: Re
             f"validation loss {report.validation_loss:.5f}"
         ),
     )
+
+
+def _walked(prepared: Prepared, walk: WalkForward, tell: Reporter) -> Walked:
+    mine = "" if prepared.name is None else f"{prepared.name} "
     results = []
     with naming(prepared.name):
         for result in walk.run(prepared.folds):
             results.append(result)
-            tell.step(f"{mine}{fold_summary(result)}")
+            if not walk.was_put(result.fitted.fold):  # told when it came
+                tell.step(f"{mine}{fold_summary(result)}")
     return Walked(prepared, results)
 
 

@@ -6,6 +6,7 @@ fitted fold is kept on disk as soon as it is done, so that an interrupted run go
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -18,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from engine import foldfiles
-from engine.foldfiles import Fit
+from engine.foldfiles import Files, Fit
 from engine.memory import FoldMemory, Memory
-from perpwalk import models, preprocess, seal
+from perpwalk import models, preprocess, runs, seal
 from perpwalk.config import Config
 from perpwalk.domain import (
     UNDEFINED_LABEL,
@@ -103,6 +104,9 @@ class WalkForward:
         self._config = config
         self._features = features
         self._labels = labels
+        self._table = (features, labels)
+        self._keys: dict[int, str] = {}
+        self._put: set[int] = set()
         self._work = work
         self._on_epoch = on_epoch
         self._model = models.build_model(config.model)
@@ -133,8 +137,66 @@ class WalkForward:
     def _one(self, fold: Fold, start: FittedFold | None) -> FoldResult:
         if self._work is None:
             return self._fit(fold, start)
-        folder = self._work / f"fold-{fold.number:03d}"
+        folder = self.folder(fold)
         return self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder, start)
+
+    # ── folds fitted elsewhere ───────────────────────────────────────────────────────────────────
+
+    @property
+    def config(self) -> Config:
+        """What is asked."""
+        return self._config
+
+    @property
+    def table(self) -> tuple[FeatureFrame, LabelFrame]:
+        """What all folds share."""
+        return self._table
+
+    def folder(self, fold: Fold) -> Path:
+        """Return where a fold is kept, by walks that keep them."""
+        if self._work is None:
+            raise ValueError("this walk keeps nothing")
+        return self._work / runs.fold_name(fold.number)
+
+    def lacks(self, fold: Fold) -> bool:
+        """Return whether nobody has fitted a fold yet: it is neither kept nor in the cache."""
+        if self._work is not None and self.folder(fold).is_dir():
+            return False
+        return self._memory is None or not self._memory.holds_fit(self._fit_key(fold))
+
+    @contextlib.contextmanager
+    def claimed(self, fold: Fold) -> Iterator[bool]:
+        """Hold the right to fit a fold; False where another process has it."""
+        if self._memory is None:
+            yield True
+            return
+        with self._memory.computing(self._fit_key(fold), wait=False) as mine:
+            yield mine
+
+    def put(self, fold: Fold, files: Files) -> None:
+        """Put the files of a fold that was fitted elsewhere in its place, and into the cache."""
+        if self._memory is not None:
+            key = self._fit_key(fold)
+            self._memory.keep_files(
+                key, self._memory.forecast_key(fold, key, self._used(fold)), files
+            )
+        if self._work is not None:
+            fresh = _fresh(self.folder(fold))
+            foldfiles.write_all(files, fresh)
+            fresh.rename(self.folder(fold))
+        self._put.add(fold.number)
+
+    def was_put(self, fold: Fold) -> bool:
+        """Return whether a fold was fitted elsewhere for this walk."""
+        return fold.number in self._put
+
+    def _fit_key(self, fold: Fold, start: FittedFold | None = None) -> str:
+        if self._memory is None:
+            raise ValueError("this walk has no cache")
+        if fold.number not in self._keys:
+            seed = fold_seed(self._config.seed, fold.number)
+            self._keys[fold.number] = self._memory.fit_key(fold, seed, self._named(start))
+        return self._keys[fold.number]
 
     # ── one fold ─────────────────────────────────────────────────────────────────────────────────
 
@@ -235,7 +297,7 @@ class WalkForward:
     def _recalled(
         self, fold: Fold, fresh: Path, memory: FoldMemory, start: FittedFold | None
     ) -> FoldResult:
-        key = memory.fit_key(fold, fold_seed(self._config.seed, fold.number), self._named(start))
+        key = self._fit_key(fold, start)
         forecast_key = memory.forecast_key(fold, key, self._used(fold))
         with memory.computing(key):
             recalled = memory.take_fit(key, fresh)

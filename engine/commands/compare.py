@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from engine.commands.options import AddressOption, BackendOption, JobsOption, crew_settings
+
 EngineOption = Annotated[
     Literal["backtrader", "ledger"] | None,
     typer.Option(
@@ -66,6 +68,9 @@ def compare(
     ] = None,
     engine: EngineOption = None,
     second: SecondOption = False,
+    jobs: JobsOption = None,
+    backend: BackendOption = None,
+    address: AddressOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write comparison.json to stdout instead of tables.")
     ] = False,
@@ -88,7 +93,11 @@ def compare(
             out=out,
             grid=variants.parse_grid(grid or ()),
             by=by,
-            overrides=[*(overrides or ()), *engine_settings(engine, second)],
+            overrides=[
+                *(overrides or ()),
+                *engine_settings(engine, second),
+                *crew_settings(jobs, backend, address),
+            ],
             reports_too=reports,
             force=force,
             cache=not no_cache,

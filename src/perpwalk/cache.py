@@ -112,6 +112,10 @@ class Cache:
         self.counts[kind, "taken"] += 1
         return True
 
+    def holds(self, kind: str, key: str) -> bool:
+        """Return whether there is an entry; whether it is whole is seen when it is taken."""
+        return (self._place(kind, key) / ENTRY).is_file()
+
     def keep(self, kind: str, key: str, write: Callable[[Path], object]) -> None:
         """Let ``write`` fill a folder and keep it as an entry, in the place of an older one."""
         self.counts[kind, "made"] += 1

@@ -415,6 +415,9 @@ class ComputeSection(Section):
 
     ``seeds`` repeats the training with other seeds and shows how far its chance moves the result
     (``perpwalk.audit.seeds``); the headline stays that of the configuration's own ``seed``.
+    ``jobs`` folds are fitted at a time, by processes of this machine (``loky``) or by a ``dask`` or
+    ``ray`` cluster, at ``address`` or a local one of its own; 0 is one here and all that a cluster
+    has. ``threads`` are each fit's own then.
     ``engine`` keeps the account: ``backtrader``, checked by the compiled ledger, or the ``ledger``
     alone, thousands of times as fast; ``check`` replays that with Backtrader too and compares.
     """
@@ -423,6 +426,9 @@ class ComputeSection(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     signals: Literal["batched", "online"] = "batched"
     seeds: Annotated[tuple[Seed, ...], pydantic.Strict(False), Field(max_length=100)] = ()
+    jobs: Annotated[int, Field(ge=0, le=100_000)] = 0
+    backend: Literal["loky", "dask", "ray"] = "loky"
+    address: str | None = None
     engine: Literal["backtrader", "ledger"] = "backtrader"
     check: bool = False
 
@@ -563,7 +569,7 @@ class Config(Section):
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
         question["strategy"]["name"] = _named_by_content(self.strategy.name)
         question["label"]["kind"] = _named_by_content(self.label.kind)
-        for name in ("device", "threads", "seeds", "engine", "check"):
+        for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check"):
             del question["compute"][name]
         return question
 

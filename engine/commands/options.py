@@ -1,0 +1,26 @@
+"""Options that several commands have, and what they say as overrides of the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+JobsOption = Annotated[
+    int | None,
+    typer.Option("--jobs", min=0, help="Folds fitted at a time; 0 is one here, all of a cluster."),
+]
+BackendOption = Annotated[
+    Literal["loky", "dask", "ray"] | None,
+    typer.Option("--backend", help="Processes of this machine (loky), or a cluster."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", help="Where the cluster is, such as tcp://host:8786; else its own."),
+]
+
+
+def crew_settings(jobs: int | None, backend: str | None, address: str | None) -> list[str]:
+    """Return what the options about who computes say as overrides of the configuration."""
+    said = {"jobs": jobs, "backend": backend, "address": address}
+    return [f"compute.{key}={value}" for key, value in said.items() if value is not None]
