@@ -47,7 +47,8 @@ ORDER, LEFT = 10, 11
 # then what happened in the current bar: totals, the fill of the order, the forced close.
 BAR_PNL, BAR_FEE, BAR_FUNDING, BAR_SLIP, BAR_COST, BAR_TRADED = range(21, 27)
 FILL_UNITS, FILL_PRICE, FORCED_UNITS, FORCED_PRICE, FORCED_WHY = range(27, 32)
-ACCOUNT_SIZE = 32
+OTHERS_HELD = 32  # 1 where another contract on the same cash has a position
+ACCOUNT_SIZE = 33
 RECORD, ORDER_COLUMNS = ORDER_BAR, 9  # where an order's record starts, and its length
 
 # Rows of the book of bars, in the order of `ledger.EQUITY_COLUMNS` without the stamp.
@@ -367,7 +368,7 @@ def restrain_margins(account: FloatArray) -> None:
     excess -= asked
     if excess > 0.0 and account[UNITS] != 0.0:
         account[MARGIN] -= excess  # cash is below zero: an open profit must cover it
-    elif excess > 0.0 and account[OTHERS_MARGIN] != 0.0:
+    elif excess > 0.0 and account[OTHERS_HELD] != 0.0:
         account[OTHERS_MARGIN] -= excess
         account[OWED] += excess
 

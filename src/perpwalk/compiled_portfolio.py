@@ -96,12 +96,14 @@ def _enter(
     tiers: FloatArray,
 ) -> None:
     """Give the row of symbol s the cash, and tell it what the others claim of it."""
-    margins, givable, free = 0.0, 0.0, 0.0
+    margins, givable, free, held = 0.0, 0.0, 0.0, 0.0
     for o in range(len(accounts)):
         if o == s:
             continue
         margins += accounts[o, one.MARGIN]
         givable += max(accounts[o, one.MARGIN], 0.0)
+        if accounts[o, one.UNITS] != 0.0:
+            held = 1.0
         value = abs(accounts[o, one.QUANTITY]) * prices[o]
         free += accounts[o, one.QUANTITY] * (prices[o] - accounts[o, one.ENTRY])
         free -= value / one.leverage_at(value, rules, tiers[o])
@@ -110,6 +112,7 @@ def _enter(
     accounts[s, one.GIVABLE] = givable
     accounts[s, one.OTHERS_FREE] = free
     accounts[s, one.OWED] = 0.0
+    accounts[s, one.OTHERS_HELD] = held
 
 
 @compiled

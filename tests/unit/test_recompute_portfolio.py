@@ -89,6 +89,23 @@ def test_a_loss_beyond_its_margin_takes_from_the_others_margin() -> None:
     assert forced["price"].iloc[0] == pytest.approx((460 - 1500) / (0.15 - 15))
 
 
+def test_an_open_profit_that_backs_a_debt_is_liquidated_where_it_no_longer_does() -> None:
+    """
+    A closes at a gap for 1,200 with 1,000 in cash; B's profit carries the 200 that are missing.
+
+    B's margin is -200 now, so that it is liquidated at (500 - 200) / 5.05, not near its entry.
+    """
+    a = market("A", (100, 100), (100, 100), (220, 220), (220, 220), (220, 220))
+    b = market("B", (100, 100), (100, 50), (50, 50), (50, 59.5), (59.5, 59.5))
+
+    book = both([a, b], targets((0, "A", 0, -10.0), (0, "B", 0, -5.0), (1, "A", 1, 0.0)))
+
+    assert [1000.0, 1000.0, -200.0] == pytest.approx(book.equity["cash"].tolist()[:3])
+    (forced,) = book.fills[book.fills["reason"] == "liquidation"].itertuples()
+    assert ("B", 3, pytest.approx(300 / 5.05)) == (forced.symbol, forced.bar, forced.price)
+    assert book.equity["cash"].iloc[-1] == pytest.approx(5 * (100 - 300 / 5.05) - 200)
+
+
 def test_a_liquidation_of_one_leaves_isolated_others_alone() -> None:
     """
     A is liquidated within its margin; B keeps its position and its price PnL.
