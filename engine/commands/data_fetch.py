@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,7 @@ def _listener(console: Console) -> Iterator[Listener]:
     live = _Bars(console)
     with live.progress:
         yield live
+        live.finish()
 
 
 class _Lines:
@@ -146,28 +148,44 @@ class _Bars:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
+
+        whole = functools.partial(Column, no_wrap=True)
 
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rows]:>9,} rows {task.fields[rate]:>7,.0f}/s"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
+            TextColumn("{task.description}", table_column=whole()),
+            BarColumn(bar_width=12),
+            TaskProgressColumn(table_column=whole()),
+            TextColumn(
+                "{task.fields[rows]:>9,} rows {task.fields[rate]:>6,.0f}/s", table_column=whole()
+            ),
+            TimeElapsedColumn(table_column=whole()),
+            TextColumn("left", table_column=whole()),
+            TimeRemainingColumn(table_column=whole()),
+            # What there is no room for is cut off here, not in the figures.
+            TextColumn(
+                "{task.fields[detail]}",
+                style="dim",
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            ),
+            expand=True,
             console=console,
         )
         self._task: Any = None
 
     def begin(self, key: SeriesKey, total: int) -> None:
         """Open the bar of a series."""
-        if self._task is not None:
-            self.progress.update(self._task, detail="")
+        self.finish()
         self._task = self.progress.add_task(
             str(key), total=total or 1, completed=0 if total else 1, rows=0, rate=0.0,
             detail="" if total else "up to date",
         )  # fmt: skip
+
+    def finish(self) -> None:
+        """Close the bar: what is left of it is not to be had."""
+        if self._task is not None:
+            task = self.progress.tasks[-1]
+            self.progress.update(self._task, completed=task.total, detail="")
 
     def advance(self, milliseconds: int, rows: int, what: str) -> None:
         """Move it on."""

@@ -42,10 +42,10 @@ def _show(catalogs: list[Catalog], console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for name in ("exchange", "symbol", "kind", "interval"):
+    for name in ("exchange", "symbol", "kind", "bars"):
         table.add_column(name, no_wrap=True)
     for name in ("rows", "first", "last", "gaps"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("from")
     for catalog in catalogs:
         table.add_row(*_cells(catalog))
@@ -57,16 +57,16 @@ def _cells(catalog: Catalog) -> list[str]:
     return [
         *(str(facts[name]) for name in ("exchange", "symbol", "kind", "interval")),
         f"{catalog.rows:,}",
-        *(_minute(facts[name]) for name in ("first", "last")),
+        *(_hour(facts[name]) for name in ("first", "last")),
         f"{len(catalog.gaps):,}",
         ", ".join(sorted({piece.source for piece in catalog.pieces})),
     ]
 
 
-def _minute(stamp: str | None) -> str:
-    """Return an ISO stamp to the minute.
+def _hour(stamp: str | None) -> str:
+    """Return an ISO stamp to the hour.
 
-    >>> _minute("2024-01-02T03:04:05Z")
-    '2024-01-02 03:04'
+    >>> _hour("2024-01-02T03:04:05Z")
+    '2024-01-02 03h'
     """
-    return "" if stamp is None else stamp[:16].replace("T", " ")
+    return "" if stamp is None else f"{stamp[:13].replace('T', ' ')}h"

@@ -50,7 +50,7 @@ def write_config(folder: Path, **market: object) -> Path:
         "walk_forward": {
             "train": "500bars", "validation": "100bars", "test": "200bars", "min_train_rows": 100,
         },
-        "model": {"kind": "logistic"},
+        "model": {"kind": "majority"},  # what made-up bars hold could be learned, and alarm
         "report": {"tearsheet": False, "html": False},
     }  # fmt: skip
     path = folder / "stored.yaml"
@@ -135,6 +135,7 @@ def test_a_live_bar_shows_rate_and_remaining_time(capsys):
     with data_fetch._listener(console) as listener:
         listener.begin(SeriesKey.of("binance", "ETHUSDT", "ohlcv", "1h"), 100 * HOUR)
         listener.advance(40 * HOUR, 40, "ETHUSDT-1h-2024-05.zip")
+        listener.progress.refresh()
         listener.say("a checksum file is damaged; trying again in 1 s")
     shown = console.export_text()
     for part in ("binance ETHUSDT ohlcv 1h", "40%", "40 rows", "/s", "left", "trying again in 1 s"):

@@ -108,16 +108,25 @@ def test_archives_of_any_year_are_read(tmp_path, style):
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+SHORT = {"since": ms("2024-05-20"), "kinds": ("ohlcv", "funding")}
+
+
+@pytest.fixture(scope="module", params=EXCHANGES)
+def undisturbed(request, tmp_path_factory):
+    """Return an exchange, and the store that a fetch without faults makes."""
+    root = tmp_path_factory.mktemp(request.param)
+    fetched(services(), root, exchange=request.param, **SHORT)
+    return request.param, kept(root)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_is_survived(tmp_path, exchange, fault):
+def test_every_fault_is_survived(tmp_path, undisturbed, fault):
     """With a third of the answers wrong in one way, the store is byte for byte the undisturbed."""
-    asked = {"exchange": exchange, "since": ms("2024-05-20"), "kinds": ("ohlcv", "funding")}
-    fetched(services(), tmp_path / "whole", **asked)
+    exchange, expected = undisturbed
     of = services(fault_share=0.33, faults=(fault,), seed=FAULTS.index(fault))
-    fetched(of, tmp_path / "faulty", **asked)
+    fetched(of, tmp_path, exchange=exchange, **SHORT)
     assert of.faulty[fault] > 0
-    assert kept(tmp_path / "whole") == kept(tmp_path / "faulty")
+    assert expected == kept(tmp_path)
     assert 0 == handed_out_twice(of)
 
 
@@ -256,6 +265,16 @@ def test_a_renamed_contract_is_hinted_at(tmp_path):
         fetched(of, tmp_path, symbol="POLUSD", exchange="bybit")
     with pytest.raises(UsageError, match="ccxt knows no exchange 'bibyt'.*bybit"):
         fetched(of, tmp_path, exchange="bibyt")
+
+
+def test_open_interest_older_than_the_api_keeps_is_said_once(tmp_path):
+    """Where the archive lacks days the API no longer has, one line says so."""
+    of, notes = services(archive_until=ms("2024-01-01"), monthly_until=None), Notes()
+    asked = {"kinds": ("open_interest",), "since": ms("2023-12-25")}
+    (outcome,) = fetched(of, tmp_path, listener=notes, **asked)
+    assert 1 == sum("keeps nothing as old" in text for text in notes.said)
+    assert ms("2024-01-01") == outcome.missing[0][0]
+    assert LAST_BAR == outcome.catalog.last
 
 
 # ── holes ────────────────────────────────────────────────────────────────────────────────────────

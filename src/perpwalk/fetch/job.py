@@ -210,11 +210,13 @@ class _Fetching:
     def _held(self, file: ArchiveFile, rows: Rows) -> list[Span]:
         """Return what of a file's span counts as fetched: its holes are left to the API."""
         whole = [(file.start, file.end)]
-        if not self.key.on_grid or self.key.kind == "open_interest":
-            return whole
+        if self.key.kind == "open_interest":
+            return whole  # the API keeps a month of it: holes older than that stay
         if not len(rows):
             return []
-        edges = [(file.start, int(rows.time[0])), (int(rows.time[-1]) + self.key.step, file.end)]
+        reach, slack = (self.key.step, 0) if self.key.on_grid else (1, self.key.step)
+        edges = [(file.start, int(rows.time[0])), (int(rows.time[-1]) + reach, file.end)]
+        edges = [edge for edge in edges if edge[1] - edge[0] > slack]
         holes = gaps_in(self.key, rows)
         return subtract(whole, [*edges, *(holes if len(holes) <= MANY_HOLES else ())])
 
@@ -235,7 +237,11 @@ class _Fetching:
         self._trust_earlier_clock()
         if listed is not None:
             self._skip_before(listed)
-        for start, end in self._missing():
+        oldest = self.api.oldest(self.key, self.now)
+        if gone := [span for one in self._missing() for span in intersect([one], (0, oldest))]:
+            span = f"{iso_ms(gone[0][0])} … {iso_ms(gone[-1][1])}"
+            self._say(f"the API keeps nothing as old as {span}")
+        for start, end in subtract(self._missing(), gone):
             for window in self._windows(start, end):
                 self._page(window)
 
@@ -267,9 +273,6 @@ class _Fetching:
 
     def _page(self, window: Span) -> None:
         start, end = window
-        if end <= self.api.oldest(self.key, self.now):
-            self._say(f"the API keeps nothing as old as {iso_ms(start)} … {iso_ms(end)}")
-            return
         found = cover(self.key, window, lambda first, last: self.api.ask(self.key, first, last))
         if end > self.now - LATE:
             # The newest silence is not believed: the next fetch asks for it again.
@@ -278,7 +281,9 @@ class _Fetching:
         if end > start:
             where = f"{iso_ms(start)} … {iso_ms(end)}"
             notes = _refusals(found.refused, where)
-            self._keep([(start, end)], found.rows, where, notes=notes, source="api")
+            self._keep(
+                [(start, end)], found.rows, f"{iso_ms(start)[:10]} …", notes=notes, source="api"
+            )
 
 
 def _length(spans: Sequence[Span]) -> int:

@@ -86,7 +86,7 @@ class Rest:
     def oldest(self, key: SeriesKey, now: int) -> int:
         """Return from when on the API has the series at all, where that is known."""
         if self._id == "binanceusdm" and key.kind in _DEPTH_MS:
-            return now - _DEPTH_MS[key.kind]
+            return -(-(now - _DEPTH_MS[key.kind]) // key.step) * key.step
         return 0
 
     def offers(self, key: SeriesKey) -> bool:
