@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mutated_files import BASES, HOUR, MUTATIONS, NAMES, hundred, mutated, truth
 
 from perpwalk.data import read_bars
-from perpwalk.domain import BarFrame
+from perpwalk.data.examine import examine_files
+from perpwalk.domain import BarFrame, Level
 from perpwalk.errors import DataError
 
 BARS = truth()
@@ -73,6 +74,19 @@ def test_a_damaged_file_is_read_right_or_refused_with_the_reason(tmp_path, name,
     assert_true(bars, BARS, doubted=doubted)
     if MUTATIONS[name].expected == "read" and name != "cut after a line":
         assert len(BARS) == len(bars)
+
+
+@pytest.mark.parametrize(("name", "base", "seed"), hundred()[: len(MUTATIONS)])
+def test_examining_agrees_with_reading_and_says_why(tmp_path, name, base, seed):
+    """Whatever is wrong, nothing breaks: a file is usable if it is read, else an error says why."""
+    path = tmp_path / "x.csv"
+    bars, message, _ = outcome(path, mutated(name, base, seed, BARS))
+
+    found = examine_files([path], interval=HOUR)
+
+    assert (bars is not None) == (found.exit_code == 0), message
+    if found.exit_code == 1:
+        assert any(finding.level is Level.ERROR for finding in found.findings), message
 
 
 @settings(

@@ -137,6 +137,11 @@ def oddities(
     )
 
 
+def are_close_times(phase: int | np.int64, step: int) -> bool:
+    """Tell stamps that end bars by the last second of each: no bar opens there."""
+    return bool(0 < step - phase <= 10**9 and step <= _DAY)
+
+
 def usual_step(ns: IntArray) -> pd.Timedelta:
     """Return the most common distance of stamps in any one order; an hour for a single one."""
     steps = np.abs(np.diff(ns))
@@ -245,7 +250,7 @@ def _check_grid(table: Table, position: int, rows: Rows, interval: pd.Timedelta)
             record=rows.records[off[0]],
             column=position,
         )
-    if 0 < step - usual <= 10**9 and step <= _DAY:
+    if are_close_times(usual, step):
         raise table.error(
             f"{utc(rows.ns[0])} ends a bar: these are close times; give the column of open times",
             record=rows.records[0],

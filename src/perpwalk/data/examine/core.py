@@ -25,8 +25,6 @@ from perpwalk.data.validate import utc
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import ConfigError, DataError, UsageError
 
-ENOUGH = 0.99
-
 
 @dataclass(frozen=True, eq=False)
 class Examined:
@@ -259,7 +257,8 @@ def _gaps(one: Examined) -> Iterator[Finding]:
     message = (
         f"rows missing: {facts.missing:,} of {facts.expected:,} ({facts.coverage:.2%} covered)"
     )
-    if facts.coverage < ENOUGH and one.refusal is not None:
+    # Files alone are judged by the default policy, which takes no gap in bars.
+    if not one.contract and one.series.prices is not None:
         yield error(code, where, message, observed=shown, expected="none")
     else:
         yield Finding(

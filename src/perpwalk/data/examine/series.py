@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from perpwalk.data.bars import usual_step
+from perpwalk.data.bars import are_close_times, usual_step
 from perpwalk.data.columns import BarColumns, bar_columns, funding_columns, interest_columns
 from perpwalk.data.contents import cut_finding, load_bars, stamps_of
 from perpwalk.data.convert import Stamps, joined
@@ -32,6 +32,7 @@ from perpwalk.data.validate import (
     listed,
     price_findings,
     stamp_findings,
+    utc,
 )
 from perpwalk.domain import BoolArray, Finding, FloatArray, FundingFrame, IntArray, Level, from_ns
 from perpwalk.errors import DataError
@@ -216,9 +217,13 @@ def _price_problems(
 def _off_grid(where: str, ns: IntArray, interval: pd.Timedelta) -> list[Finding]:
     if len(ns) < 2:
         return []
-    phases = ns % interval.as_unit("ns").value
+    step = interval.as_unit("ns").value
+    phases = ns % step
     found, counts = np.unique(phases, return_counts=True)
-    off = np.flatnonzero(phases != found[np.argmax(counts)])
+    usual = found[np.argmax(counts)]
+    if are_close_times(usual, step):
+        return [error("D005", where, f"{utc(ns[0])} ends a bar: these are close times")]
+    off = np.flatnonzero(phases != usual)
     if not len(off):
         return []
     return [
