@@ -9,10 +9,8 @@ is given beside it. Run with ``pytest -m benchmark benchmarks/test_ledger_speed.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import backtrader as bt
@@ -24,17 +22,15 @@ from engine.replay import ReplayMarket, replay
 from engine.strategy import SignalStrategy
 from perpwalk import compiled_account as kernel
 from perpwalk.config import BrokerSection
-from perpwalk.domain import BarFrame, FundingFrame, Market
+from perpwalk.domain import Market
 from perpwalk.ledger import Ledger
 from perpwalk.recompute import compare, recompute, target_table
 
 pytestmark = pytest.mark.benchmark
 
-BARS = 51_980
 HOLD = 24  # bars on each side
 # Much cash for a small position: the account must survive paying for 51,980 turns.
 BROKER = BrokerSection(cash=1_000_000.0, leverage=3.0, taker_fee=0.0005)
-DATA = Path(os.environ.get("PERPWALK_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 
 
 class Alternate(SignalStrategy):
@@ -47,38 +43,6 @@ class Alternate(SignalStrategy):
         wanted = self.p.targets.get(self.data.bar)
         if wanted is not None:
             self.order_target_size(target=wanted)
-
-
-@pytest.fixture(scope="module")
-def market() -> Market:
-    """Read the real file where it lies at hand, else make a random walk of as many bars."""
-    file = DATA / "predecessor" / "ETH" / "ohlcv.csv"
-    if file.exists():
-        frame = pd.read_csv(file, index_col="datetime", parse_dates=True).tz_localize("UTC")
-    else:
-        frame = random_walk()
-    stamps = frame.index[8::8]
-    rates = np.random.default_rng(1).normal(1e-4, 1e-4, len(stamps))
-    return Market(
-        bars=BarFrame.of(frame, symbol="ETHUSDT", interval=pd.Timedelta("1h")),
-        funding=FundingFrame.of(stamps, rates, symbol="ETHUSDT"),
-    )
-
-
-def random_walk() -> pd.DataFrame:
-    """Return hourly bars of a random walk."""
-    noise = np.random.default_rng(7)
-    close = 2000.0 * np.exp(np.cumsum(noise.normal(0.0, 0.006, BARS)))
-    opened = np.concatenate(([2000.0], close[:-1]))
-    wick = noise.random((2, BARS)) * 0.004
-    columns = {
-        "open": opened,
-        "high": np.maximum(opened, close) * (1 + wick[0]),
-        "low": np.minimum(opened, close) * (1 - wick[1]),
-        "close": close,
-        "volume": noise.random(BARS) * 1e5 + 1.0,
-    }
-    return pd.DataFrame(columns, pd.date_range("2020-01-01", periods=BARS, freq="h", tz="UTC"))
 
 
 def fastest(call: Callable[[], Ledger], rounds: int) -> tuple[float, Ledger]:

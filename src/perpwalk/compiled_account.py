@@ -274,14 +274,15 @@ def liquidation_price(
 @compiled
 def slipped_price(direction: float, size: float, bar: Bar, rules: Rules) -> float:
     """Return the price at which a market order for ``size`` base currency fills."""
-    span = (bar.high - bar.low) / bar.open
     share = 0.0
     if rules.slippage_kind == FIXED:
         share = rules.bps / 1e4
-    elif rules.slippage_kind == SPREAD_RANGE:
-        share = rules.spread_bps / 2.0 / 1e4 + rules.range_share * span
-    elif rules.slippage_kind == SQUARE_ROOT:
-        share = rules.impact * span * math.sqrt(size / bar.volume)
+    elif rules.slippage_kind != NO_SLIPPAGE:
+        span = (bar.high - bar.low) / bar.open
+        if rules.slippage_kind == SPREAD_RANGE:
+            share = rules.spread_bps / 2.0 / 1e4 + rules.range_share * span
+        else:
+            share = rules.impact * span * math.sqrt(size / bar.volume)
     price = bar.open * (1.0 + direction * min(share, MAX_SLIPPAGE))
     if rules.tick <= 0.0:
         return price
@@ -723,7 +724,7 @@ def planned(i: int, plan: Plan, account: FloatArray) -> float:
 def sized(
     exposure: float, close: float, sizing: Sizing, account: FloatArray, rules: Rules
 ) -> float:
-    """Return the target (signed quantity) of a wanted exposure; NaN where it is not worth one.
+    """Return the target (signed units) of a wanted exposure; NaN where it is not worth one.
 
     A position on the wanted side is left alone while it is within the band.
     """
@@ -734,7 +735,7 @@ def sized(
     same_side = (exposure > 0.0) == (held > 0.0) and (exposure < 0.0) == (held < 0.0)
     if same_side and (held == 0.0 or abs(exposure - held * close / equity) <= sizing.band):
         return math.nan
-    return quantity_of(units_of(exposure * max(equity, 0.0) / close, rules), rules)
+    return units_of(exposure * max(equity, 0.0) / close, rules)
 
 
 @inlined
@@ -784,7 +785,8 @@ def replay(
     for i in range(len(tape.close)):
         keep_bar(i, tape, rules, tiers, account, book)
         if len(plan.if_flat) > 0:
-            wanted[i] = sized(planned(i, plan, account), tape.close[i], sizing, account, rules)
+            exposure = planned(i, plan, account)
+            wanted[i] = quantity_of(sized(exposure, tape.close[i], sizing, account, rules), rules)
         keep_decision(i, wanted[i], rules, account, book)
     write_order(len(tape.close) - 1, account, book.orders)
 
@@ -857,5 +859,5 @@ def tally(
         target = sized(planned(i, plan, account), bar.close, sizing, account, rules)
         if not math.isnan(target):
             cancel_order(BY_NEXT_TARGET, account)
-            if place_target(i, units_of(target, rules), 0, rules, account):
+            if place_target(i, target, 0, rules, account):
                 totals[ORDERS] += 1.0

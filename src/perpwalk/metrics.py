@@ -6,6 +6,7 @@ value that is undefined is null, and a finding names the periods and says why.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -198,6 +199,14 @@ class Scored:
             return
         for name in dict.fromkeys(self.symbol.tolist()):
             yield name, replace(self.part(self.symbol == name), symbol=None)
+
+    def forecasts_digest(self, asked: str) -> bytes:
+        """Return a hash of these forecasts and labels, without what a threshold makes of them."""
+        found = hashlib.sha256(asked.encode())
+        for column in (to_ns(self.close_time), self.fold, self.p_up, self.up):
+            found.update(np.ascontiguousarray(column).tobytes())
+        found.update(b"" if self.symbol is None else "\n".join(self.symbol.tolist()).encode())
+        return found.digest()
 
     @property
     def hits(self) -> BoolArray:

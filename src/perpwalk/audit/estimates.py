@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from perpwalk.domain import Finding, Level
 from perpwalk.uncertainty.bootstrap import Target, bootstrap_estimates
@@ -40,6 +42,33 @@ def bootstrapped(
     )  # fmt: skip
     findings.extend(told)
     return estimates
+
+
+Figure = Callable[[Any, Setting, list[Finding]], Estimate]
+_REMEMBERED = 64  # figures of forecasts: a few a contract
+
+
+def of_forecasts(figure: Figure) -> Figure:
+    """Let a figure that depends on forecasts and labels alone be computed once for all who ask.
+
+    Variants of a strategy over one trained model share their forecasts, and with them the figures
+    that no threshold enters. They are told apart by content: same bits in, same answer out.
+    """
+    known: dict[bytes, tuple[Estimate, tuple[Finding, ...]]] = {}
+
+    @functools.wraps(figure)
+    def remembered(scored: Any, setting: Setting, findings: list[Finding]) -> Estimate:
+        key = scored.forecasts_digest(repr(setting))
+        if key not in known:
+            told: list[Finding] = []
+            found = figure(scored, setting, told)
+            if len(known) >= _REMEMBERED:
+                known.pop(next(iter(known)))
+            known[key] = found, tuple(told)
+        findings += known[key][1]
+        return known[key][0]
+
+    return remembered
 
 
 def cut_to_range(found: Estimate, name: str, findings: list[Finding]) -> Estimate:

@@ -20,6 +20,7 @@ from perpwalk.audit.estimates import (
     bootstrapped,
     cut_to_range,
     disagreement,
+    of_forecasts,
     undefined,
 )
 from perpwalk.audit.money import gather_money
@@ -214,6 +215,7 @@ def _with_effective(found: Estimate, vif: float) -> Estimate:
     return replace(found, n_eff=found.n / vif)
 
 
+@of_forecasts
 def _pooled_auc(scored: Scored, setting: Setting, findings: list[Finding]) -> Estimate:
     placed = placements(scored.up, scored.p_up)
     if placed is None:
@@ -237,6 +239,7 @@ def _auc_of_each(scored: Scored, setting: Setting, findings: list[Finding]) -> d
     return found
 
 
+@of_forecasts
 def _brier(scored: Scored, setting: Setting, findings: list[Finding]) -> Estimate:
     if len(scored) == 0:
         return undefined("no scored decisions", setting)
