@@ -5,11 +5,11 @@ The peers live in an environment of their own, because they are no dependency of
     python3 -m venv .venv-peers && .venv-peers/bin/pip install vectorbt==1.2.0 backtesting==0.6.6
     make bench PYTEST_ARGS="benchmarks/test_sweep_speed.py -s"
 
-(another interpreter: ``PERPWALK_PEERS=/path/to/python``). Same bars and decisions; vectorbt is asked
-for total return, Sharpe ratio and drawdown, because every row of a sweep has them. It values a target
-at the price it fills at, we at the close it was decided at, so final equities are compared on bars
-that open where the one before closed; it neither settles funding nor liquidates, so these are off
-there and on where we are timed. backtesting.py trades whole units, from bar 1 on.
+(another interpreter: ``PERPWALK_PEERS=/path/to/python``). Same bars and decisions; vectorbt is
+asked for total return, Sharpe ratio and drawdown, because every row of a sweep has them. It values
+a target at the price it fills at, we at the close it was decided at, so final equities are compared
+on bars that open where the one before closed; it neither settles funding nor liquidates, so these
+are off there and on where we are timed. backtesting.py trades whole units, from bar 1 on.
 """
 
 from __future__ import annotations
