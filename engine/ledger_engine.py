@@ -238,6 +238,7 @@ class LedgerBroker(bt.BrokerBase):
         on_bar: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__()
+        section = section.of(feed.bars.symbol)
         self._feed = feed
         self._on_bar = on_bar
         self._rules, self._tiers = rules_of(section), tiers_of(section)

@@ -8,7 +8,6 @@ record of what was tried. ``perpwalk sweep`` does.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import threading
@@ -168,13 +167,15 @@ class _Walk:
         self._daily = None if keep == "totals" else np.empty((variants, len(self._days)))
         self._equity = np.empty((variants, self._bars)) if keep == "equity" else None
         self._scratch = threading.local()
+        # By identity: the caller's variants keep their accounts alive.
+        self._known: dict[int, tuple[kernel.Rules, FloatArray]] = {}
         self._count = threading.Lock()
         self._done, self._on_done = 0, on_done
 
     def one(self, number: int, variant: Variant) -> None:
         """Walk one variant and write its row."""
         plan = variant.plan() if callable(variant.plan) else variant.plan
-        rules, tiers = _settings(variant.broker)
+        rules, tiers = self._settings(variant.broker)
         lent = self._lent()
         equity = lent.equity
         kernel.tally(
@@ -201,6 +202,14 @@ class _Walk:
         died = closes.take(np.maximum(self._bankrupt_at, 0))
         table["bankrupt_at"] = died.where(self._bankrupt_at >= 0)
         return Swept(table, self._days, self._daily, self._equity)
+
+    def _settings(self, broker: BrokerSection) -> tuple[kernel.Rules, FloatArray]:
+        """Return an account's settings as numbers, made once of each object."""
+        found = self._known.get(id(broker))
+        if found is None:
+            own = broker.of(self._course.market.symbol)
+            found = self._known[id(broker)] = rules_of(own), tiers_of(own)
+        return found
 
     def _lent(self) -> _Lent:
         mine: _Lent | None = getattr(self._scratch, "lent", None)
@@ -233,11 +242,6 @@ class _Walk:
             totals[kernel.LIQUIDATION_COSTS],
         )
         return [np.nan if value is None else value for value in found]
-
-
-@functools.lru_cache(maxsize=256)
-def _settings(broker: BrokerSection) -> tuple[kernel.Rules, FloatArray]:
-    return rules_of(broker), tiers_of(broker)
 
 
 def _days(course: Course) -> tuple[IntArray, pd.DatetimeIndex]:
