@@ -31,6 +31,7 @@ market:
   interval: 1h
   ohlcv: data/ETHUSDT-1h.csv        # CSV, Parquet or Feather: open time, OHLC, volume
   funding: data/ETHUSDT-funding.csv # settlement time, funding rate
+  # exchange: binance               # instead of files: what `perpwalk data fetch` has stored
   gaps: error                       # error | fill | drop
   missing_funding: error            # error | zero | drop_features
 features:
