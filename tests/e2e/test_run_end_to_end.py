@@ -186,10 +186,10 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
 
     fit = WalkForward._learn
 
-    def interrupted(self: WalkForward, fold: object) -> object:
+    def interrupted(self: WalkForward, fold: object, *carried: object) -> object:
         if fold.number == 1:
             raise KeyboardInterrupt
-        return fit(self, fold)
+        return fit(self, fold, *carried)
 
     monkeypatch.setattr(WalkForward, "_learn", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -197,7 +197,9 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert ["interrupted"] == list(runs.list_runs(tmp_path)["status"])
     fitted = []
     monkeypatch.setattr(
-        WalkForward, "_learn", lambda self, fold: fitted.append(fold.number) or fit(self, fold)
+        WalkForward,
+        "_learn",
+        lambda self, fold, *carried: fitted.append(fold.number) or fit(self, fold, *carried),
     )
 
     resumed = run_experiment(small(), out=tmp_path)
