@@ -195,17 +195,17 @@ def test_an_interrupted_run_keeps_each_contracts_folds(
     tmp_path: Path, run: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was fitted is taken up, and the resumed run is the undisturbed one."""
-    fits = stages.WalkForward._fit
+    fits = stages.WalkForward._learn
     count = 0
 
-    def breaks(self: Any, fold: Any) -> Any:
+    def breaks(self: Any, *asked: Any) -> Any:
         nonlocal count
         count += 1
         if count == 4:
             raise KeyboardInterrupt
-        return fits(self, fold)
+        return fits(self, *asked)
 
-    monkeypatch.setattr(stages.WalkForward, "_fit", breaks)
+    monkeypatch.setattr(stages.WalkForward, "_learn", breaks)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(pair(), out=tmp_path)
     assert ["3 folds kept"] == runs.list_runs(tmp_path)["verdict"].tolist()
