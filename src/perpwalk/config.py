@@ -248,7 +248,7 @@ class LstmSection(Section):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
     stretch: Annotated[int, Field(ge=1, le=10_000)] = 128
-    stretch_batch: Annotated[int, Field(ge=1, le=4096)] = 32
+    stretch_batch: Annotated[int, Field(ge=1, le=4096)] = 16
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegative = 1e-2
     gradient_clip: Positive = 1.0
