@@ -241,8 +241,9 @@ class _Field:
     @classmethod
     def of(cls, base: _Base, grid: Grid) -> _Field:
         """Check every value of every key, and take it as the configuration resolves it."""
+        settled = {configuration.settled_key(base.config, key): v for key, v in grid.items()}
         field = cls(
-            base, {key: _resolved(base.config, key, values) for key, values in grid.items()}
+            base, {key: _resolved(base.config, key, values) for key, values in settled.items()}
         )
         for strategy in field.strategies():
             field.check(*strategy)

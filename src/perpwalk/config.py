@@ -294,17 +294,47 @@ class ModelSection(Section):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+SHIPPED = "strategies."  # where perpwalk's own strategies lie
+THRESHOLD, VALIDATION = "threshold", "validation"
+
+
 class StrategySection(Section):
     """Which Backtrader strategy trades the signal: ``module:Name`` and its parameters.
 
     ``forming`` shows it, at every bar, the coarser bar of this length as far as it has come:
-    ``self.forming()``.
+    ``self.forming()``. A shipped strategy takes its threshold from here, so one that is written
+    among its ``params`` is meant for here too.
     """
 
     name: str = "strategies.lstm_xgb:LongShort"
     forming: Duration | None = None
     threshold: Literal["validation"] | Fraction = "validation"
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _threshold_in_its_place(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or not isinstance(raw.get("params"), dict):
+            return raw
+        name = raw.get("name", cls.model_fields["name"].default)
+        params = dict(raw["params"])
+        if THRESHOLD not in params or not str(name).startswith(SHIPPED):
+            return raw
+        meant, said = params.pop(THRESHOLD), raw.get(THRESHOLD, VALIDATION)
+        if said not in (VALIDATION, meant):
+            raise ValueError(f"the threshold is given twice: {said} here and {meant} in params")
+        return {**raw, THRESHOLD: meant, "params": params}
+
+
+def settled_key(config: Config, key: str) -> str:
+    """Return the key under which a setting is kept: a shipped strategy's threshold has one place.
+
+    >>> settled_key(Config(), "strategy.params.threshold")
+    'strategy.threshold'
+    """
+    shipped = config.strategy.name.startswith(SHIPPED)
+    in_params = key == f"strategy.params.{THRESHOLD}"
+    return f"strategy.{THRESHOLD}" if shipped and in_params else key
 
 
 class TierSection(Section):

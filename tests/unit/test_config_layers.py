@@ -160,3 +160,23 @@ def test_a_threshold_among_the_strategys_parameters_is_pointed_to_its_place() ->
     """``strategy.params.threshold`` is told apart from ``strategy.threshold``."""
     with pytest.raises(ConfigError, match=r"did you mean the key 'strategy\.threshold'"):
         plugins.load_strategy("strategies.lstm_xgb:LongShort", {"threshold": 0.5})
+
+
+def test_a_shipped_strategys_threshold_has_one_place() -> None:
+    """Written among the parameters it is taken for the threshold; twice and apart it is refused."""
+    there = config.resolve({"strategy": {"params": {"threshold": 0.52, "exposure": 0.5}}})
+
+    assert (0.52, {"exposure": 0.5}) == (there.strategy.threshold, there.strategy.params)
+    assert there.digest({}) == config.resolve(
+        {"strategy": {"threshold": 0.52, "params": {"exposure": 0.5}}}
+    ).digest({})
+    with pytest.raises(ConfigError, match=r"given twice: 0\.5 here and 0\.52 in params"):
+        config.resolve({"strategy": {"threshold": 0.5, "params": {"threshold": 0.52}}})
+
+
+def test_a_strategy_of_ones_own_keeps_its_parameter_called_threshold() -> None:
+    """Only the shipped strategies are known to have none of that name."""
+    own = {"name": "mine.py:Mine", "params": {"threshold": 3}}
+    asked = config.resolve({"strategy": own}).strategy
+
+    assert ("validation", {"threshold": 3}) == (asked.threshold, asked.params)
