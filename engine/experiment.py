@@ -108,7 +108,8 @@ def run_experiment(
         log = Log(tell, folder.partial / "run.log")
         for market in markets:
             say_what_was_read(market, log)
-        prepared = make.prepare(config, markets, clock=clock, reporter=log)
+        with make.refusable():
+            prepared = make.prepare(config, markets, clock=clock, reporter=log)
         # From here on something is tried: it counts, whatever becomes of it.
         with trials.begin(
             out, experiment=config.name, variant=variant, digest=digest, prior=prior_trials

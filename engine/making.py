@@ -17,6 +17,7 @@ replay, verdict           everything
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -47,6 +48,12 @@ class Making:
     def taking_from(self, config: Config, run: Run) -> Making:
         """Return one that takes the fits of a finished run, where they can be relied on."""
         return Shared([(config, run)], reports=True, memory=self.memory)
+
+    def refusable(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which what is refused leaves nothing behind."""
+        if self.memory is None:
+            return contextlib.nullcontext()
+        return self.memory.nothing_left_if_refused()
 
     def begin(self) -> None:
         """Begin a run: count from here what comes out of the cache."""

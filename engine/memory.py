@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from perpwalk import models
 from perpwalk.cache import Cache, key_of, open_cache
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, Forecast, IntArray, LabelFrame, Market, to_ns
+from perpwalk.errors import UserError
 from perpwalk.features import FeatureSet
 from perpwalk.provenance import machine, provenance
 
@@ -65,6 +67,17 @@ class Memory:
     def holds(self, kind: str, key: str) -> bool:
         """Return whether there is an entry that may be taken."""
         return not self._fresh and self.cache.holds(kind, key)
+
+    @contextlib.contextmanager
+    def nothing_left_if_refused(self) -> Iterator[None]:
+        """Remove the cache if it began inside and what was asked is refused inside."""
+        there = self.cache.root.exists()
+        try:
+            yield
+        except UserError:
+            if not there:
+                shutil.rmtree(self.cache.root, ignore_errors=True)
+            raise
 
     # ── features ─────────────────────────────────────────────────────────────────────────────────
 

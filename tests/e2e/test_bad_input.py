@@ -90,7 +90,7 @@ CASES: list[tuple[str, Change, Change, dict[str, object], list[str]]] = [
     ("gap", gap, same, {}, ["bars.csv", "30"]),
     ("funding of another scale", same, percent, {}, ["funding.csv", "funding_rate"]),
     ("funding too short", same, short, {}, ["%", "missing_funding"]),
-    ("unknown key", same, same, {"markets": {}}, ["markets", "did you mean 'market'"]),
+    ("unknown key", same, same, {"markt": {}}, ["markt", "did you mean 'market'"]),
     ("unknown strategy", same, same, {"strategy": {"name": "strategies.lstm_xgb:LongShrt"}},
      ["LongShort"]),
     ("unknown parameter", same, same, {"strategy": {"params": {"exposre": 1}}}, ["exposure"]),

@@ -154,15 +154,19 @@ def test_real_models_give_the_serial_bytes(tmp_path: Path, kind: str) -> None:
 
 
 def test_what_tasks_share_is_shipped_once_to_each_worker(dask: str, importable: None) -> None:
-    """However many tasks a worker does, their common data came to it at most once."""
+    """
+    The data that tasks have in common do not travel with each of them.
+
+    Twenty tasks of each parcel; a cluster may move a parcel between its workers once more.
+    """
     parcels = [crew_tasks.Parcel(0), crew_tasks.Parcel(1)]
-    items = [(number % 2, number) for number in range(12)]
+    items = [(number % 2, number) for number in range(40)]
     for who in (Crew(backend="dask", address=dask), Crew(jobs=2)):
         done = dict(who.run(crew_tasks.arrivals, parcels, items, Silent()))
 
-        assert list(range(12)) == sorted(done)
-        assert {n: n for n in range(12)} == {n: what for n, (_, _, what) in done.items()}
-        assert 1 == max(arrived for _, arrived, _ in done.values())
+        assert list(range(40)) == sorted(done)
+        assert {n: n for n in range(40)} == {n: what for n, (_, _, what) in done.items()}
+        assert max(arrived for _, arrived, _ in done.values()) <= 2
 
 
 def test_a_task_has_the_threads_it_was_given(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -12,9 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def said(*words: object, cwd: Path) -> str:
+    # What a shell adds to the path could be the checkout.
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False
-    )
+        [str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False,
+        env=bare,
+    )  # fmt: skip
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout.strip()
 

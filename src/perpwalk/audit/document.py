@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perpwalk.audit.evidence import Evidence
-from perpwalk.audit.outside import Outside
+from perpwalk.audit.outside import WORST_FIRST, Outside
 from perpwalk.audit.verdict import Verdict
 from perpwalk.deflation import deflate
 from perpwalk.domain import Finding, Level
@@ -31,7 +31,7 @@ def audit_document(
     if table is not None:
         _check_seeds(table)
     reasons = tuple(_reason(judged, text) for text in judged.reasons)
-    ordered = sorted(findings, key=lambda f: _RANK[f.level])
+    ordered = sorted(findings, key=lambda f: WORST_FIRST.index(f.level))
     document: dict[str, object] = {
         "verdict": {
             "overall": str(judged.overall),
@@ -50,9 +50,6 @@ def _check_seeds(table: Mapping[str, Mapping[str, object]]) -> None:
     for name, item in table.items():
         if item["block"] is not None and item["seed"] is None:
             raise AssertionError(f"U006 {name}: resampled, but its seed is missing")
-
-
-_RANK = {Level.ERROR: 0, Level.WARN: 1, Level.INFO: 2}
 
 
 def _reason(judged: Verdict, text: str) -> Finding:

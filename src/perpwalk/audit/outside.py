@@ -16,6 +16,7 @@ from perpwalk.deflation import TrialsSoFar
 from perpwalk.domain import Finding, Level
 
 LeakAudit = Literal["none", "quick", "full"]
+WORST_FIRST = (Level.ERROR, Level.WARN, Level.INFO)
 SUSPECTS = "K012"
 SEARCH = "leak audit: "  # stands before the place of its findings in a run's audit.json
 
@@ -98,10 +99,11 @@ def search_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the errors and warnings of a search for leaks as a run takes them over.
 
     And where to look first (K012). Findings about labels, splits and features stay out: the run has
-    looked at its own.
+    looked at its own. The worst come first, as in ``audit.json``.
     """
-    return tuple(
+    taken = [
         replace(f, where=f"{SEARCH}{f.where}")
         for f in findings
         if f.code == SUSPECTS or (f.level is not Level.INFO and f.code.startswith(("K", "P014")))
-    )
+    ]
+    return tuple(sorted(taken, key=lambda f: WORST_FIRST.index(f.level)))

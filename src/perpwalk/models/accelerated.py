@@ -50,7 +50,7 @@ def pieces_that_fit(free: int | None, steps: int, features: int, sizes: LstmSect
     >>> pieces_that_fit(None, 20, 10, LstmSection())
     4096
     >>> pieces_that_fit(2_000_000_000, 20, 10, LstmSection())
-    3398
+    3301
     """
     if free is None:
         return FIXED_PIECES

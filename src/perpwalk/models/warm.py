@@ -68,7 +68,7 @@ def new_and_replayed(train: Sample, learned_until: int, replay: float, seed: int
     """
     number = train.rows if train.clock is None else train.clock[train.rows]
     new = number > learned_until
-    block = np.cumsum(~new) // BLOCK
+    block = (np.cumsum(~new) - 1) // BLOCK
     blocks = np.unique(block[~new])
     chance = np.random.default_rng([seed, BLOCK])
     drawn = chance.permutation(blocks)[: round(replay * len(blocks))]
