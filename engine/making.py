@@ -31,7 +31,7 @@ from engine.parts import Prepared, Walked
 from engine.progress import Reporter
 from engine.stages import StageClock
 from perpwalk import data, runs, seal
-from perpwalk.config import Config
+from perpwalk.config import Config, named_by_content
 from perpwalk.domain import Market
 from perpwalk.errors import PerpwalkError
 from perpwalk.metrics import of_symbol
@@ -278,7 +278,7 @@ def input_key(config: Config) -> str:
         config.features.model_dump(mode="json"),
         [_content(file) for file in config.features.modules],
         config.label.model_dump(mode="json"),
-        [_content(file) for file in [config.label.kind.rpartition(":")[0]] if file.endswith(".py")],
+        named_by_content(config.label.kind),
     )
 
 

@@ -597,8 +597,8 @@ class Config(Section):
                 section[kind] = data_hashes.get(of(kind))
             del section["exchange"], section["store"]  # where from; the hashes say what
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
-        question["strategy"]["name"] = _named_by_content(self.strategy.name)
-        question["label"]["kind"] = _named_by_content(self.label.kind)
+        question["strategy"]["name"] = named_by_content(self.strategy.name)
+        question["label"]["kind"] = named_by_content(self.label.kind)
         for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check"):
             del question["compute"][name]
         return question
@@ -610,7 +610,7 @@ def digest_of(question: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _named_by_content(name: str) -> str:
+def named_by_content(name: str) -> str:
     """Replace the file in ``path/to/file.py:Name`` by the hash of what it holds."""
     file, _, attribute = name.rpartition(":")
     return f"{_content(file)}:{attribute}" if file.endswith(".py") else name

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import perpwalk
 
-from engine import alarm, cli
+from engine import alarm
 from perpwalk import runs
 from perpwalk.reports.table import render_table
 
@@ -34,14 +34,6 @@ def smooth(past):
     """Move to the mean of three bars, one of them the next."""
     return np.convolve(past.close, np.ones(3) / 3, mode="same") / past.close - 1
 '''
-
-
-def perpwalk(folder: Path, *words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["perpwalk", *words])
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 def test_an_alarm_starts_the_search_and_the_leak_is_named(

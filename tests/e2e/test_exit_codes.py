@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command_line import perpwalk
 
-from engine import audits, cli, leaks
+from engine import audits, leaks
 from perpwalk.audit.leaks.suite import LeakReport
 from perpwalk.audit.outside import search_findings
 from perpwalk.domain import Finding, Level
@@ -41,14 +42,6 @@ def smooth(past):
     """Mean of three bars, one of them the next."""
     return np.convolve(past.close, np.ones(3) / 3, mode="same")
 '''
-
-
-def perpwalk(folder: Path, *words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["perpwalk", *words])
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import perpwalk
 
-from engine import cli
 from engine.verify import verify_run
 from perpwalk import runs
 from perpwalk.audit.verification import Status
@@ -40,14 +39,6 @@ TREATMENTS = {
     "signal late": 3, "random model": 1, "constant model": 1, "swapped model": 1,
     "labels shuffled": 1, "labels shifted": 1, "": 1,
 }  # fmt: skip
-
-
-def perpwalk(folder: Path, *words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["perpwalk", *words])
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import perpwalk
 
-from engine import cli, seeds
+from engine import seeds
 from engine.verify import verify_run
 from perpwalk import config, runs
 from perpwalk.audit.verification import Status
@@ -26,14 +26,6 @@ CONFIG = {
     "compute": {"threads": 1},
 }  # fmt: skip
 SEEDS = ("--set", "compute.seeds=[7, 1, 2]")
-
-
-def perpwalk(folder: Path, *words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["perpwalk", *words])
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 def only_run(folder: Path) -> runs.Run:

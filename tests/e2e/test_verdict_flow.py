@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from command_line import perpwalk
 
-from engine import audits, cli
+from engine import audits
 from engine.verify import verify_run
 from perpwalk import config, runs, seal, trials
 from perpwalk.audit.verification import Status
@@ -37,14 +37,6 @@ def written(folder: Path, **changes: Any) -> Path:
     path = folder / "edge.yaml"
     path.write_text(yaml.safe_dump(EDGE | changes))
     return path
-
-
-def perpwalk(folder: Path, *words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["perpwalk", *words])
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 def only_run(folder: Path) -> runs.Run:
