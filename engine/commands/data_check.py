@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engine.commands.data_convert import FormatOption
+from engine.commands.data_convert import DuplicatesOption, FormatOption
 from perpwalk.errors import UsageError
 
 
@@ -20,6 +20,7 @@ def check(
         typer.Argument(metavar="FILE_OR_CONFIG...", help="Data files, or one configuration."),
     ],
     layout: FormatOption = "auto",
+    duplicates: DuplicatesOption = "error",
     since: Annotated[str | None, typer.Option(help="Begin of the period asked for.")] = None,
     until: Annotated[str | None, typer.Option(help="End of the period asked for.")] = None,
     interval: Annotated[str | None, typer.Option(help="Length bars should have, like 1h.")] = None,
@@ -46,7 +47,9 @@ def check(
         found = examine_config(configuration.load(configs[0]))
     else:
         length = None if interval is None else fixed_length(interval, key="--interval")
-        found = examine_files(items, layout=layout, since=since, until=until, interval=length)
+        found = examine_files(
+            items, layout=layout, since=since, until=until, interval=length, duplicates=duplicates
+        )
     if page is not None:
         data_page.write(found, page)
     if as_json:

@@ -11,6 +11,10 @@ from rich.console import Console
 FormatOption = Annotated[
     str, typer.Option("--format", help="Whose file it is; `perpwalk data formats` lists them.")
 ]
+DuplicatesOption = Annotated[
+    Literal["error", "first", "last"],
+    typer.Option(help="Which of the rows stays that share a stamp and differ."),
+]
 
 
 def convert(
@@ -30,6 +34,7 @@ def convert(
     gaps: Annotated[
         Literal["error", "fill", "drop"], typer.Option(help="What becomes of missing bars.")
     ] = "error",
+    duplicates: DuplicatesOption = "error",
     since: Annotated[str | None, typer.Option(help="First open time to keep, UTC.")] = None,
     until: Annotated[str | None, typer.Option(help="Open time to end before, UTC.")] = None,
     resample: Annotated[
@@ -54,6 +59,7 @@ def convert(
             symbol=symbol,
             interval=None if interval is None else fixed_length(interval, key="--interval"),
             gaps=gaps,
+            duplicates=duplicates,
             since=since,
             until=until,
             resample_to=None if resample is None else fixed_length(resample, key="--resample"),

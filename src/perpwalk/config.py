@@ -125,7 +125,8 @@ class MarketSection(Section):
 
     ``format`` names the tool that wrote the files where content does not tell it (``perpwalk data
     formats`` lists them). ``resample_from`` is the length of the files' own, finer bars; a bar of
-    ``interval`` that lacks some of them is treated as ``partial_bars`` says.
+    ``interval`` that lacks some of them is treated as ``partial_bars`` says. Of rows that share a
+    time stamp and differ, ``duplicates`` keeps the ``first`` or the ``last`` of the file.
     """
 
     symbol: Name = "SIMUSDT"
@@ -141,6 +142,7 @@ class MarketSection(Section):
     since: Stamp | None = None
     until: Stamp | None = None
     gaps: Literal["error", "fill", "drop"] = "error"
+    duplicates: Literal["error", "first", "last"] = "error"
     missing_funding: Literal["error", "zero", "drop_features"] = "error"
     simulate: Simulate = Simulate()
 

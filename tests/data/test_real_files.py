@@ -255,12 +255,58 @@ def test_bars_saved_while_forming_are_suspected():
     assert "2026-03-24 15:00 UTC" in str(suspected.observed)
 
 
-def test_mixed_units_and_duplicates_of_cryptodatadownload_are_refused_until_cut_away():
-    """Milliseconds and seconds stand side by side; the hour both tell is named with its row."""
-    path = here("raw/cryptodatadownload/Binance_ETHUSDT_1h-2021.csv.gz")
+CRYPTODATADOWNLOAD = "raw/cryptodatadownload/Binance_ETHUSDT_1h-2021.csv.gz"
 
-    with pytest.raises(DataError, match=r"row 4832, column 'unix': .* repeats in all: 2,649"):
-        read_bars(path, symbol="ETHUSDT", interval=HOUR)
+
+def test_two_versions_of_hours_of_cryptodatadownload_are_refused_until_a_rule_is_named():
+    """2,648 hours differ and one is equal; the message names both rows and the two rules."""
+    with pytest.raises(
+        DataError,
+        match=r"row 10128, column 'unix': 2020-08-01 23:00 UTC stands twice .* row 10127; .* in "
+        r"all: 2,648\).* market\.duplicates \(--duplicates\) to first or last",
+    ):
+        read_bars(here(CRYPTODATADOWNLOAD), symbol="ETHUSDT", interval=HOUR)
+
+
+@pytest.mark.parametrize(
+    ("policy", "checksum"), [("first", "1438ed7b6c2bbddc"), ("last", "02d84dd040865a7f")]
+)
+def test_cryptodatadownload_is_read_by_the_rule_to_the_last_bit(policy, checksum):
+    """33,413 hours with the values that pandas alone finds, and the rows dropped are counted."""
+    bars, findings, source = read_bars(
+        here(CRYPTODATADOWNLOAD), symbol="ETHUSDT", interval=HOUR, gaps="drop", duplicates=policy
+    )
+
+    assert (36_062, 33_413) == (source.rows, len(bars))
+    assert pd.Timestamp("2017-08-17T04", tz="UTC") == bars.open_time[0]
+    assert pd.Timestamp("2021-06-10T00", tz="UTC") == bars.open_time[-1]
+    columns = [getattr(bars, column) for column in NAMES]
+    assert checksum == digest(bars.open_time.asi8, *columns)
+    equal, unlike = [finding for finding in findings if finding.code == "D003"]
+    assert equal.message.endswith("to the last digit: 1")
+    assert unlike.message.endswith(f"differs: 2,648; the {policy} in the file was kept")
+
+
+def test_the_first_version_of_cryptodatadownloads_hours_is_the_observed_one():
+    """In the last one opens are made up: each is the close before, and one bar still formed."""
+    first, last = (
+        read_bars(
+            here(CRYPTODATADOWNLOAD), symbol="ETHUSDT", interval=HOUR, gaps="drop", duplicates=rule,
+            since="2020-08-01T23:00Z", until="2020-11-20T08:00Z",
+        )[0]
+        for rule in ("first", "last")
+    )  # fmt: skip
+
+    assert 2_649 == len(first) == len(last)
+    assert 2_648 == (last.open[1:] == last.close[:-1]).sum()
+    assert 902 == (first.open[1:] == first.close[:-1]).sum()
+    assert (140_034.26143, 110_208.6) == (first.volume[-1], last.volume[-1])
+
+
+def test_mixed_units_and_two_volumes_of_cryptodatadownload_are_read():
+    """Milliseconds and seconds stand side by side; the volume is the one in coins."""
+    path = here(CRYPTODATADOWNLOAD)
+
     bars, findings, _ = read_bars(
         path, symbol="ETHUSDT", interval=HOUR, since="2020-12-25", gaps="drop"
     )

@@ -244,6 +244,14 @@ def _row_twice(sheet: Sheet, rng: np.random.Generator) -> Sheet:
     return replace(sheet, rows=rows)
 
 
+def _row_twice_unlike(sheet: Sheet, rng: np.random.Generator) -> Sheet:
+    rows, at = list(sheet.rows), _row(sheet, rng)
+    again, volume = list(rows[at]), sheet.first + 4
+    again[volume] = f"{float(again[volume]) / 2:.8f}"
+    rows.insert(at, again)
+    return replace(sheet, rows=rows)
+
+
 def _block_twice(sheet: Sheet, rng: np.random.Generator) -> Sheet:
     at = _row(sheet, rng)
     return replace(sheet, rows=sheet.rows[: at + 5] + sheet.rows[at:])
@@ -444,8 +452,9 @@ MUTATIONS: dict[str, Mutation] = {
     "1.234,56": Mutation(_european, "refuse"),
     "header in the middle": Mutation(_header_again, "refuse", _NAMED),
     "header twice": Mutation(_header_twice, "refuse", _NAMED),
-    "a row twice": Mutation(_row_twice, "refuse"),
-    "a block twice": Mutation(_block_twice, "refuse"),
+    "a row twice": Mutation(_row_twice, "read"),
+    "a block twice": Mutation(_block_twice, "read"),
+    "a row twice, unlike": Mutation(_row_twice_unlike, "refuse"),
     "names: open and close": Mutation(_names_exchanged(0, 3), "refuse", _NAMED),
     "names: high and low": Mutation(_names_exchanged(1, 2), "refuse", _NAMED),
     "names: open and high": Mutation(_names_exchanged(0, 1), "refuse", _NAMED),

@@ -61,7 +61,7 @@ def test_good_files_have_no_errors_and_are_taken(good):
 @pytest.mark.parametrize(
     ("fault", "code", "refused"),
     [
-        ("gap", "D006", True), ("duplicate", "D003", True), ("conflict", "D003", True),
+        ("gap", "D006", True), ("duplicate", "D003", False), ("conflict", "D003", True),
         ("shuffle", "D004", True), ("frozen", "D009", False), ("zero-volume", "D009", False),
         ("outlier", "D010", False), ("high-below-low", "D007", True), ("nan", "D008", True),
         ("negative", "D008", True), ("forming", "D011", False), ("forming-last", "D011", False),
@@ -117,7 +117,7 @@ def test_all_faults_are_reported_not_the_first(good, tmp_path):
     said = " ".join(finding.message for finding in found.findings)
     for part in ("'open' is empty or no finite number: 1", "'close' is empty", "'low' is not above",
                  "'volume' is below 0: 1", "time stamps that cannot be read: 1",
-                 "stand more than once: 1", "not sorted by time"):  # fmt: skip
+                 "with different values: 1", "not sorted by time"):  # fmt: skip
         assert part in said
     assert 1 == found.exit_code
     assert 50 <= found.files[0].facts.missing

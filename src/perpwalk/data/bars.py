@@ -13,9 +13,9 @@ from perpwalk.data.contents import Contents, load_bars
 from perpwalk.data.gaps import GapPolicy, Rows, settle_gaps
 from perpwalk.data.layouts import AUTO
 from perpwalk.data.origin import origin_findings
+from perpwalk.data.repeats import RepeatPolicy, columns_of, settle_repeats
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import (
-    Order,
     Prices,
     check_belonging,
     check_order,
@@ -47,6 +47,7 @@ def read_bars(
     since: pd.Timestamp | str | None = None,
     until: pd.Timestamp | str | None = None,
     layout: str = AUTO,
+    duplicates: RepeatPolicy = "error",
 ) -> Read:
     """Read OHLCV bars from CSV, JSON, Parquet, Feather or NumPy, packed by gzip or zip or not.
 
@@ -64,6 +65,9 @@ def read_bars(
         on what is kept, so a bad stretch can be cut away.
     layout
         Whose file it is (see ``perpwalk.data.layouts``); ``auto`` tells it by content.
+    duplicates
+        Which row stays of those that share a stamp and differ: ``error`` refuses the file,
+        ``first`` and ``last`` go by the order of the file (see ``perpwalk.data.repeats``).
 
     Returns
     -------
@@ -77,7 +81,7 @@ def read_bars(
         Whatever is wrong, with file, row (line of a text file, header included; 0-based record
         of a binary file) and column.
     """
-    return _read("ohlcv", path, symbol, interval, gaps, (since, until), layout)
+    return _read("ohlcv", path, symbol, interval, gaps, (since, until), layout, duplicates)
 
 
 def read_mark(
@@ -89,9 +93,10 @@ def read_mark(
     since: pd.Timestamp | str | None = None,
     until: pd.Timestamp | str | None = None,
     layout: str = AUTO,
+    duplicates: RepeatPolicy = "error",
 ) -> Read:
     """Read mark-price candles: as ``read_bars``, but no volume is needed or kept (it is 0)."""
-    return _read("mark", path, symbol, interval, gaps, (since, until), layout)
+    return _read("mark", path, symbol, interval, gaps, (since, until), layout, duplicates)
 
 
 def _read(
@@ -102,6 +107,7 @@ def _read(
     gaps: GapPolicy,
     cut: tuple[pd.Timestamp | str | None, pd.Timestamp | str | None],
     layout: str,
+    duplicates: RepeatPolicy,
 ) -> Read:
     table = path if isinstance(path, Table) else open_table(path)
     where = f"{kind} {table.title}"
@@ -109,7 +115,10 @@ def _read(
     check_symbol(table, symbol)
     stamps, columns = found.stamps, found.columns
     source = _source(kind, found)
-    rows, order = _kept(table, columns.time, stamps.ns, found.prices, cut)
+    rows = _within(table, stamps.ns, found.prices, cut)
+    rows, repeat_findings = _single(table, where, columns.time, rows, duplicates)
+    order = check_order(table, columns.time, rows.ns, rows.records)
+    rows = rows if order == "ascending" else rows.take(slice(None, None, -1))
     interval = usual_step(rows.ns) if interval is None else interval
     _check_grid(table, columns.time, rows, interval)
     check_prices(table, columns, rows.prices, rows.records, with_volume=kind == "ohlcv")
@@ -120,6 +129,7 @@ def _read(
     findings = (
         *found.findings(where),
         *stamp_findings(where, stamps, order),
+        *repeat_findings,
         *short_findings(where, rows.ns, cut, to_ns(interval)),
         *oddities(where, rows.ns, rows.prices, interval, with_volume=kind == "ohlcv"),
         *gap_findings,
@@ -175,14 +185,13 @@ def iso(ns: int | np.int64) -> str:
 # ── the period asked for ─────────────────────────────────────────────────────────────────────────
 
 
-def _kept(
+def _within(
     table: Table,
-    position: int,
     ns: IntArray,
     prices: Prices,
     cut: tuple[pd.Timestamp | str | None, pd.Timestamp | str | None],
-) -> tuple[Rows, Order]:
-    """Keep bars opened in ``[since, until)``, in ascending order, and say which order they had."""
+) -> Rows:
+    """Keep bars opened in ``[since, until)``, in the order of the file."""
     rows = Rows(ns, prices, np.arange(len(ns)))
     since, until = (None if stamp is None else stamp_ns(stamp) for stamp in cut)
     if since is not None or until is not None:
@@ -195,8 +204,16 @@ def _kept(
             f"no bar between market.since {cut[0]} and market.until {cut[1]}; "
             f"the file runs from {utc(ns.min())} to {utc(ns.max())}"
         )
-    order = check_order(table, position, rows.ns, rows.records)
-    return (rows if order == "ascending" else rows.take(slice(None, None, -1))), order
+    return rows
+
+
+def _single(
+    table: Table, where: str, position: int, rows: Rows, policy: RepeatPolicy
+) -> tuple[Rows, list[Finding]]:
+    """Keep one row per time stamp, as ``policy`` says."""
+    values = columns_of(rows.prices)
+    stay, found = settle_repeats(table, where, position, rows.ns, values, policy, rows.records)
+    return (rows if stay is None else rows.take(stay)), found
 
 
 def stamp_ns(stamp: pd.Timestamp | str) -> int:

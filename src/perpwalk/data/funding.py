@@ -19,6 +19,7 @@ from perpwalk.data.convert import to_numbers, to_stamps
 from perpwalk.data.coverage import settlement_intervals
 from perpwalk.data.layouts import AUTO, identify
 from perpwalk.data.origin import page_finding
+from perpwalk.data.repeats import RepeatPolicy, settle_repeats
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import check_order, stamp_findings, utc
 from perpwalk.domain import (
@@ -47,13 +48,18 @@ _SHOWN_CHANGES = 8
 
 
 def read_funding(
-    path: Path | str | Table, *, symbol: str, layout: str = AUTO
+    path: Path | str | Table,
+    *,
+    symbol: str,
+    layout: str = AUTO,
+    duplicates: RepeatPolicy = "error",
 ) -> tuple[FundingFrame, tuple[Finding, ...], DataSource]:
     """Read settled funding rates from CSV, JSON, Parquet or Feather.
 
     Rates are fractions of notional per settlement, positive where longs pay. A stamp within a
     minute of a whole hour belongs to that hour; others go to the nearest minute. ``layout`` says
-    whose file it is; ``auto`` tells it by content.
+    whose file it is; ``auto`` tells it by content. ``duplicates`` says which rate stays where a
+    settlement has two (see ``perpwalk.data.repeats``).
 
     Raises
     ------
@@ -71,10 +77,16 @@ def read_funding(
     fetched = table.fetch({columns.time: "time", **dict.fromkeys(positions, "number")})
     stamps = to_stamps(table, columns.time, fetched[columns.time])
     settled, moved = settled_stamps(stamps.ns)
-    order = check_order(table, columns.time, settled, np.arange(len(settled)))
     rate = to_numbers(table, columns.rate, fetched[columns.rate])
     _check_rates(table, columns.rate, rate)
     mark = _marks(table, columns, fetched)
+    records = np.arange(len(settled))
+    stay, repeat_findings = settle_repeats(
+        table, where, columns.time, settled, (rate, mark), duplicates, records
+    )
+    if stay is not None:
+        settled, rate, mark, records = settled[stay], rate[stay], mark[stay], stay
+    order = check_order(table, columns.time, settled, records)
     direction = slice(None, None, 1 if order == "ascending" else -1)
     funding = FundingFrame.of(
         from_ns(settled[direction]), rate[direction], mark[direction], symbol=symbol
@@ -82,6 +94,7 @@ def read_funding(
     findings = (
         *cut_finding(where, table),
         *stamp_findings(where, stamps, order),
+        *repeat_findings,
         *page_finding(where, len(funding)),
         *funding_findings(where, funding, moved, naive=stamps.naive),
     )

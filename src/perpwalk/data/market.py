@@ -114,7 +114,7 @@ def _read(section: MarketSection, interval: pd.Timedelta) -> Market:
         funding = stored_funding(section, interval, bars) if funding is None else funding
     if mark is not None:
         market = _with_mark(market, mark, section)
-    return market if funding is None else _with_funding(market, funding, section.format)
+    return market if funding is None else _with_funding(market, funding, section)
 
 
 def _bars(section: MarketSection, interval: pd.Timedelta) -> Read:
@@ -125,7 +125,9 @@ def _bars(section: MarketSection, interval: pd.Timedelta) -> Read:
     read = (
         functools.partial(stored_bars, section)
         if section.ohlcv is None
-        else functools.partial(read_bars, section.ohlcv, layout=section.format)
+        else functools.partial(
+            read_bars, section.ohlcv, layout=section.format, duplicates=section.duplicates
+        )
     )
     bars, findings, source = read(
         symbol=section.symbol,
@@ -161,6 +163,7 @@ def _with_mark(market: Market, file: str | Table, section: MarketSection) -> Mar
         interval=None if section.resample_from is not None else bars.interval,
         gaps="drop",
         layout=section.format,
+        duplicates=section.duplicates,
     )
     path = source.path
     if mark.interval != bars.interval:
@@ -224,9 +227,11 @@ def _stand_ins(path: str, bars: BarFrame, found: np.ndarray) -> list[Finding]:
 # ── funding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_funding(market: Market, file: str | Table, layout: str) -> Market:
+def _with_funding(market: Market, file: str | Table, section: MarketSection) -> Market:
     bars = market.bars
-    funding, findings, source = read_funding(file, symbol=bars.symbol, layout=layout)
+    funding, findings, source = read_funding(
+        file, symbol=bars.symbol, layout=section.format, duplicates=section.duplicates
+    )
     path = source.path
     if not len(within(funding, bars)):
         raise DataError(

@@ -17,6 +17,7 @@ from perpwalk.data.funding import read_funding
 from perpwalk.data.gaps import GapPolicy
 from perpwalk.data.kinds import Kind, kind_of
 from perpwalk.data.layouts import AUTO
+from perpwalk.data.repeats import RepeatPolicy
 from perpwalk.data.resample import PartialBars, close_gaps, resample
 from perpwalk.data.tables import open_table
 from perpwalk.domain import BarFrame, DataSource, Finding, FundingFrame, to_ns
@@ -34,6 +35,7 @@ class Wanted:
     symbol: str = ""
     interval: pd.Timedelta | None = None
     gaps: GapPolicy = "error"
+    duplicates: RepeatPolicy = "error"
     since: str | None = None
     until: str | None = None
     resample_to: pd.Timedelta | None = None
@@ -71,7 +73,9 @@ def convert(path: Path, out: Path, wanted: Wanted) -> Converted:
             "holds open interest; bars, mark candles and funding are converted", path=path
         )
     if kind == "funding":
-        funding, findings, source = read_funding(path, symbol=wanted.symbol, layout=wanted.layout)
+        funding, findings, source = read_funding(
+            path, symbol=wanted.symbol, layout=wanted.layout, duplicates=wanted.duplicates
+        )
         frame = _funding_table(funding, path, wanted)
     else:
         bars, findings, source = _bars(path, kind, wanted)
@@ -94,6 +98,7 @@ def _bars(
         since=wanted.since,
         until=wanted.until,
         layout=wanted.layout,
+        duplicates=wanted.duplicates,
     )
     if coarse is None:
         return bars, findings, source

@@ -19,6 +19,7 @@ from perpwalk.data.funding import read_funding
 from perpwalk.data.kinds import Kind
 from perpwalk.data.layouts import AUTO
 from perpwalk.data.market import load_market
+from perpwalk.data.repeats import RepeatPolicy
 from perpwalk.data.store.market import stored_series
 from perpwalk.data.tables import Table
 from perpwalk.data.validate import utc
@@ -85,23 +86,26 @@ def examine_files(
     since: str | None = None,
     until: str | None = None,
     interval: pd.Timedelta | None = None,
+    duplicates: RepeatPolicy = "error",
 ) -> Examination:
     """Examine files each by itself and against each other.
 
-    ``since`` and ``until`` are the period asked for; ``interval`` the length bars should have.
+    ``since`` and ``until`` are the period asked for; ``interval`` the length bars should have;
+    ``duplicates`` says which of two rows of one stamp stays.
     """
+    asked = _Asked(layout, since, until, interval, duplicates)
     files, unreadable = [], []
     for path in paths:
         try:
-            series = load_series(path, layout=layout)
+            series = load_series(path, layout=layout, duplicates=duplicates)
         except DataError as reason:
             unreadable.append((str(path), str(reason)))
             continue
-        refusal = _refusal(path, series.kind, layout, since, until, interval)
+        refusal = _refusal(path, series.kind, asked)
         files.append(_examined(series, since, until, refusal))
     refusals = [one.refusal for one in files if one.refusal is not None]
     if not refusals and not unreadable:
-        refusals = _refused_together(files, layout, since, until)
+        refusals = _refused_together(files, asked)
     subject = ", ".join(path.name for path in paths)
     return _examination(subject, files, unreadable, refusals, [])
 
@@ -141,7 +145,13 @@ def _section_files(
         if path is None:
             continue
         try:
-            series = load_series(path, layout=section.format, kind=kind, symbol=section.symbol)
+            series = load_series(
+                path,
+                layout=section.format,
+                kind=kind,
+                symbol=section.symbol,
+                duplicates=section.duplicates,
+            )
         except DataError as reason:
             unreadable.append((str(getattr(path, "path", path)), str(reason)))
             continue
@@ -163,25 +173,36 @@ def _examined(
     return Examined(series, facts_of(series, begin, end), refusal)
 
 
-def _refusal(
-    path: Path, kind: Kind, layout: str, since: str | None, until: str | None,
-    interval: pd.Timedelta | None,
-) -> str | None:  # fmt: skip
-    """Return what the reader of a run says against the file, with default policies."""
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of files that no configuration names."""
+
+    layout: str
+    since: str | None
+    until: str | None
+    interval: pd.Timedelta | None
+    duplicates: RepeatPolicy
+
+
+def _refusal(path: Path, kind: Kind, asked: _Asked) -> str | None:
+    """Return what the reader of a run says against the file, gaps being refused."""
+    common: dict[str, Any] = {
+        "symbol": "",
+        "layout": asked.layout,
+        "duplicates": asked.duplicates,
+    }
     try:
         if kind == "funding":
-            read_funding(path, symbol="", layout=layout)
+            read_funding(path, **common)
         elif kind != "open_interest":
             read = read_bars if kind == "ohlcv" else read_mark
-            read(path, symbol="", interval=interval, since=since, until=until, layout=layout)
+            read(path, interval=asked.interval, since=asked.since, until=asked.until, **common)
     except DataError as reason:
         return str(reason)
     return None
 
 
-def _refused_together(
-    files: Sequence[Examined], layout: str, since: str | None, until: str | None
-) -> list[str]:
+def _refused_together(files: Sequence[Examined], asked: _Asked) -> list[str]:
     """Return what a run says against bars with the funding or mark file given beside them."""
     by_kind: dict[Kind, list[Series]] = {}
     for one in files:
@@ -197,9 +218,10 @@ def _refused_together(
         ohlcv=str(bars.path),
         funding=None if funding is None else str(funding.path),
         mark=None if mark is None else str(mark.path),
-        format=layout,
-        since=since,
-        until=until,
+        format=asked.layout,
+        since=asked.since,
+        until=asked.until,
+        duplicates=asked.duplicates,
         missing_funding="drop_features" if funding is None else "error",
     )
     try:

@@ -25,6 +25,13 @@ from perpwalk.data.funding import MAX_RATE, funding_findings, scale_error, settl
 from perpwalk.data.kinds import Kind, kind_of
 from perpwalk.data.layouts import AUTO, Layout, identify
 from perpwalk.data.origin import origin_findings, page_finding
+from perpwalk.data.repeats import (
+    RepeatPolicy,
+    columns_of,
+    find_repeats,
+    repeat_findings,
+    versions,
+)
 from perpwalk.data.tables import Table, open_table, title_of
 from perpwalk.data.validate import (
     Prices,
@@ -81,8 +88,8 @@ class Series:
 
 
 def load_series(path: Path | str | Table, *, layout: str = AUTO, kind: Kind | None = None,
-                symbol: str = "") -> Series:  # fmt: skip
-    """Read what can be read of a file.
+                symbol: str = "", duplicates: RepeatPolicy = "error") -> Series:  # fmt: skip
+    """Read what can be read of a file; of rows that share a stamp one stays (``duplicates``).
 
     Raises
     ------
@@ -102,25 +109,29 @@ def load_series(path: Path | str | Table, *, layout: str = AUTO, kind: Kind | No
                   advice="is the file cut short, or the delimiter mixed?")
         )  # fmt: skip
     if found == "funding":
-        return _funding(table, writer, where, problems, symbol)
+        return _funding(table, writer, where, problems, symbol, duplicates)
     if found == "open_interest":
-        return _interest(table, writer, where, problems)
-    return _bars(table, found, writer, where, problems, symbol)
+        return _interest(table, writer, where, problems, duplicates)
+    return _bars(table, found, writer, where, problems, symbol, duplicates)
 
 
 # ── bars ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _bars(
-    table: Table, kind: Kind, layout: Layout, where: str, problems: list[Finding], symbol: str
-) -> Series:
+    table: Table, kind: Kind, layout: Layout, where: str, problems: list[Finding], symbol: str,
+    duplicates: RepeatPolicy,
+) -> Series:  # fmt: skip
     with_volume = kind == "ohlcv"
     stamps, columns, prices, layout = _contents(table, kind, layout, symbol)
     problems += _stamp_problems(table, where, stamps)
     problems += list(_price_problems(table, where, columns, prices, with_volume))
     good = stamps.good & np.isfinite(prices.close)
     records = np.flatnonzero(good)
-    ns, order, repeats, more = _in_order(table, where, stamps.values[good], records)
+    values = columns_of(prices.take(records))
+    ns, order, repeats, more = _in_order(
+        table, where, stamps.values[good], records, values, duplicates
+    )
     problems += more
     interval = usual_step(ns)
     kept = prices.take(records[order])
@@ -236,12 +247,20 @@ def _off_grid(where: str, ns: IntArray, interval: pd.Timedelta) -> list[Finding]
 
 
 def _in_order(
-    table: Table, where: str, ns: IntArray, records: IntArray
-) -> tuple[IntArray, IntArray, int, list[Finding]]:
+    table: Table, where: str, ns: IntArray, records: IntArray, values: tuple[FloatArray, ...],
+    duplicates: RepeatPolicy,
+) -> tuple[IntArray, IntArray, int, list[Finding]]:  # fmt: skip
     """Return ascending stamps without repeats, where each stood, and what was wrong."""
-    found = []
+    found: list[Finding] = []
     if not len(ns):
         raise table.error("holds no row whose time can be read")
+    stay = np.arange(len(ns))
+    repeats = find_repeats(ns, values)
+    if repeats is not None:
+        found += repeat_findings(where, repeats, duplicates, versions(repeats, values))
+        # What a run refuses is examined on as far as it goes: with the first of two rows.
+        stay = np.delete(stay, repeats.dropped("first" if duplicates == "error" else duplicates))
+        ns = ns[stay]
     steps = np.diff(ns)
     if (steps < 0).any() and not (steps > 0).any() and (steps < 0).all():
         found += stamp_findings(where, Stamps(ns, naive=False), "descending")
@@ -250,19 +269,10 @@ def _in_order(
         first = int(np.argmax(steps < 0 if (steps > 0).sum() >= (steps < 0).sum() else steps > 0))
         found.append(
             error("D004", where, f"rows are not sorted by time: {back:,} steps against the rest",
-                  observed=rows_named(table, records[[first + 1]]))
+                  observed=rows_named(table, records[stay[[first + 1]]]))
         )  # fmt: skip
     order = np.argsort(ns, kind="stable")
-    ordered = ns[order]
-    fresh = np.concatenate(([True], np.diff(ordered) > 0))
-    repeats = int((~fresh).sum())
-    if repeats:
-        found.append(
-            error("D003", where, f"time stamps that stand more than once: {repeats:,}",
-                  observed=rows_named(table, np.sort(records[order[~fresh]])),
-                  advice="keep one row per time stamp")
-        )  # fmt: skip
-    return ordered[fresh], order[fresh], repeats, found
+    return ns[order], stay[order], 0 if repeats is None else len(repeats.extra), found
 
 
 # ── funding and open interest ────────────────────────────────────────────────────────────────────
@@ -285,14 +295,17 @@ def _two_columns(
 
 
 def _funding(
-    table: Table, layout: Layout, where: str, problems: list[Finding], symbol: str
-) -> Series:
+    table: Table, layout: Layout, where: str, problems: list[Finding], symbol: str,
+    duplicates: RepeatPolicy,
+) -> Series:  # fmt: skip
     columns = funding_columns(table)
     stamps, rates, more = _two_columns(table, layout, where, columns.time, columns.rate)
     problems += more
     good = np.flatnonzero(stamps.good & rates.good)
     settled, moved = settled_stamps(stamps.values[good])
-    ns, order, repeats, more = _in_order(table, where, settled, good)
+    ns, order, repeats, more = _in_order(
+        table, where, settled, good, (rates.values[good],), duplicates
+    )
     problems += more
     rate = rates.values[good][order]
     problems += _rate_problems(table, where, columns.rate, rates.values, stamps.good)
@@ -335,12 +348,16 @@ def _rate_problems(
     return found
 
 
-def _interest(table: Table, layout: Layout, where: str, problems: list[Finding]) -> Series:
+def _interest(
+    table: Table, layout: Layout, where: str, problems: list[Finding], duplicates: RepeatPolicy
+) -> Series:
     time, value = interest_columns(table)
     stamps, values, more = _two_columns(table, layout, where, time, value)
     problems += more
     good = np.flatnonzero(stamps.good & values.good)
-    ns, order, repeats, more = _in_order(table, where, stamps.values[good], good)
+    ns, order, repeats, more = _in_order(
+        table, where, stamps.values[good], good, (values.values[good],), duplicates
+    )
     problems += [*more, *page_finding(where, len(stamps.good))]
     interest = values.values[good][order]
     if (interest <= 0).any():
