@@ -8,7 +8,10 @@ strategies that look at it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any
 
 from engine import orders
 from engine.account import BarBooking, Holding
@@ -54,14 +57,38 @@ class PerpBroker(OrderBook):
 
     def next(self) -> None:
         """Take the account through the bar that just closed; the strategy decides after it."""
-        account, recorder = self.account, self.recorder
-        account.booking = BarBooking()
-        recorder.row += 1
+        self.account.booking = BarBooking()
+        self.recorder.row += 1
+        fresh = [desk for desk in self.desks if desk.feed.bar != desk.number]
+        for together in self._steps(fresh):
+            self._pass(together)
+        for desk in fresh:
+            desk.number = desk.feed.bar
+        self._record(self.account.equity)
+
+    def _steps(self, fresh: Sequence[Desk]) -> Iterator[Sequence[Desk]]:
+        """Yield the desks that meet a bar together, once per bar inside those that just closed."""
+        if all(desk.ends is None for desk in fresh):
+            if fresh:
+                yield fresh
+            return
+        meets = [
+            (desk.closes_ns[bar], place)
+            for place, desk in enumerate(fresh)
+            for bar in desk.upcoming()
+        ]
+        for _, group in itertools.groupby(sorted(meets), key=itemgetter(0)):
+            yield [fresh[place] for _, place in group]
+
+    def _pass(self, fresh: Sequence[Desk]) -> None:
+        """Take the account through one bar of each of these symbols."""
+        account = self.account
         while self._toactivate:
             self._toactivate.popleft().activate()
-        self._fresh = fresh = [desk for desk in self.desks if desk.feed.bar != desk.bar]
+        self._fresh = list(fresh)
         for desk in fresh:
             self._begin(desk)
+        self._now_ns = fresh[0].close_ns
         if self.pending:
             self._fill_market_orders(fresh)
             self._try_other_orders(fresh)
@@ -72,14 +99,11 @@ class PerpBroker(OrderBook):
             due = desk.settlements.get(desk.bar)
             if due is not None:
                 self._settle(desk, due, close)
-        equity = account.equity
-        if account.is_ruined(equity) and self._bankrupt_at_ns is None:
+        if account.is_ruined(account.equity) and self._bankrupt_at_ns is None:
             self._go_bankrupt()
-            equity = account.equity
-        self._record(equity)
 
     def _begin(self, desk: Desk) -> None:
-        desk.bar = at = desk.feed.bar
+        desk.bar = at = desk.bar + 1
         desk.changed_inside = False
         share = self._section.volume_share
         if share is None:
@@ -131,7 +155,7 @@ class PerpBroker(OrderBook):
             order = ticket.order
             if not order.alive():
                 continue
-            if order.expire():
+            if _has_expired(order, desk=ticket.desk):
                 ticket.touched_ns = None
                 self._end(ticket, _already_told, "expired")
                 continue
@@ -261,7 +285,7 @@ class PerpBroker(OrderBook):
             ticket.record,
             desk.symbol,
             desk.open_ns if meeting.at_open else desk.close_ns,
-            desk.feed.first + desk.bar,
+            desk.row,
             step.quantity(closing + opening),
             price,
             meeting.price,
@@ -336,7 +360,7 @@ class PerpBroker(OrderBook):
     def _go_bankrupt(self) -> None:
         """End trading: every position is closed at the close that made equity zero."""
         account = self.account
-        self._bankrupt_at_ns = int(self.recorder.clock[self.recorder.row])
+        self._bankrupt_at_ns = self._now_ns
         for desk in self.desks:
             lots, entry = desk.holding.lots, desk.holding.entry
             if lots != 0:
@@ -352,9 +376,8 @@ class PerpBroker(OrderBook):
         """Book a forced exit and notify the strategy: an order whose ``info.forced`` says why."""
         quantity = desk.holding.step.quantity(lots)
         # Now, which is later than the last bar of a symbol that has none at this stamp.
-        now_ns = int(self.recorder.clock[self.recorder.row])
         self.recorder.fill(
-            None, desk.symbol, now_ns, desk.feed.first + desk.bar, -quantity, price, price,
+            None, desk.symbol, self._now_ns, desk.row, -quantity, price, price,
             0.0, "taker", reason,
         )  # fmt: skip
         self._cancel_all(desk, reason)
@@ -368,6 +391,16 @@ class PerpBroker(OrderBook):
         order.executed.remsize = 0.0
         order.completed()
         self._tell(order)
+
+
+def _has_expired(order: Any, desk: Desk) -> bool:
+    """Say whether an order is past its date; as Backtrader does, but by the bar that is met."""
+    now = desk.days[desk.bar]
+    if not order.valid or now <= order.valid:
+        return False
+    order.status = Order.Expired
+    order.executed.dt = now
+    return True
 
 
 def _already_told() -> None:

@@ -151,7 +151,8 @@ def _check_loadable(asked: Sequence[Asked]) -> None:
         if one.run is None:
             strategy, _ = load_strategy(one.config.strategy.name, one.config.strategy.params)
             if one.config.compute.engine == "ledger":
-                ledger_engine.refuse(strategy, one.config.broker, len(one.config.symbols))
+                several, finer = len(one.config.symbols), one.config.market.intrabar
+                ledger_engine.refuse(strategy, one.config.broker, several, intrabar=finer)
             models.build_model(one.config.model)
 
 

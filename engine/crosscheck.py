@@ -14,6 +14,7 @@ import yaml
 from perpwalk.config import BrokerSection, ComputeSection, Config
 from perpwalk.domain import Finding, Level, Market, to_ns
 from perpwalk.errors import ConfigError
+from perpwalk.intrabar import on_bars_of, on_finer_bars
 from perpwalk.ledger import Ledger
 from perpwalk.recompute import recompute
 from perpwalk.reconcile import compare
@@ -96,13 +97,32 @@ def _verdict(first: Ledger, second: Ledger, agreement: str, where: str) -> Findi
 def _second(
     markets: Sequence[Market], book: Ledger, targets: pd.DataFrame, broker: BrokerSection
 ) -> Ledger:
+    if any(one.inside is not None for one in markets):
+        return _second_inside(markets, book, targets, broker)
+    return _computed(markets, targets, broker, [replayed_rows(one, book) for one in markets])
+
+
+def _computed(
+    markets: Sequence[Market], targets: pd.DataFrame, broker: BrokerSection, spans: Sequence[range]
+) -> Ledger:
     if len(markets) == 1:
-        rows = replayed_rows(markets[0], book)
-        return recompute(markets[0], targets, broker, start=rows.start, end=rows.stop)
+        return recompute(markets[0], targets, broker, start=spans[0].start, end=spans[0].stop)
     from perpwalk.recompute_portfolio import recompute_portfolio
 
-    spans = [replayed_rows(one, book) for one in markets]
     return recompute_portfolio(markets, targets, broker, spans=spans)
+
+
+def _second_inside(
+    markets: Sequence[Market], book: Ledger, targets: pd.DataFrame, broker: BrokerSection
+) -> Ledger:
+    """Compute the account on the finer bars alone, and put its book on the bars of the replay."""
+    rows = [replayed_rows(one, book) for one in markets]
+    met = [one.met_by(span.start, span.stop) for one, span in zip(markets, rows, strict=True)]
+    finer = [market for market, _ in met]
+    second = _computed(
+        finer, on_finer_bars(markets, finer, targets), broker, [span for _, span in met]
+    )
+    return on_bars_of(book, second)
 
 
 def replayed_rows(market: Market, book: Ledger) -> range:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from engine.account import Holding
-from engine.bridge import bt
-from engine.feed import PerpFeed
+from engine.bridge import bt, to_days
+from engine.feed import PerpFeed, aligned_mark
 from engine.funding import schedule
 from engine.orders import Range
 from engine.recorder import OrderRecord
 from perpwalk.config import BrokerSection
-from perpwalk.domain import MaintenanceTier, PerpSpec, to_ns
+from perpwalk.domain import IntArray, MaintenanceTier, PerpSpec, to_ns
 
 
 def contract(symbol: str, section: BrokerSection) -> PerpSpec:
@@ -67,11 +67,33 @@ class Ticket:
 
 
 class Desk:
-    """One symbol: its feed as plain lists, its holding, its settlements."""
+    """One symbol: what its orders meet as plain lists, its holding, its settlements.
+
+    Orders meet the feed's bars, or the finer bars inside of them where the market has some. A
+    strategy sees the feed's bars alone: all that happens inside one of them is over when it is
+    asked again.
+
+    Attributes
+    ----------
+    bar
+        Number of the bar that is met now; -1 before the first.
+    number
+        Number of the feed's bar that the account has been taken through; -1 before the first.
+    ends
+        Per bar of the feed, past the last of the bars that are met inside of it; None where they
+        are the feed's own.
+    """
 
     def __init__(self, feed: PerpFeed, section: BrokerSection) -> None:
-        bars = feed.bars
+        market, rows = feed.market.met_by(feed.first, feed.first + len(feed.bars))
+        bars = market.bars.rows(rows.start, rows.stop)
         self.feed = feed
+        closes_ns: IntArray = to_ns(bars.close_time)
+        self.closes_ns: list[int] = closes_ns.tolist()
+        self.days: list[float] = to_days(closes_ns).tolist()
+        self.ends: list[int] | None = None
+        if market is not feed.market:
+            self.ends = np.searchsorted(closes_ns, feed.closes_ns, side="right").tolist()
         self.symbol = bars.symbol
         self._spec = contract(bars.symbol, section)
         self.opens: list[float] = bars.open.tolist()
@@ -81,11 +103,11 @@ class Desk:
         self.volumes: list[float] = bars.volume.tolist()
         self.is_real: list[bool] = (~bars.filled & (bars.volume > 0)).tolist()
         self.interval_ns: int = to_ns(bars.interval)
-        mark = feed.mark_bars
+        mark = aligned_mark(bars, market.mark)
         # Liquidation is judged on the mark candle where there is one.
         self.judged_lows: list[float] = _or(mark["low"], bars.low)
         self.judged_highs: list[float] = _or(mark["high"], bars.high)
-        plan = schedule(bars, feed.market.funding, mark["close"])
+        plan = schedule(bars, market.funding, mark["close"])
         self.gap_settlements = plan.before
         self.settlements = plan.within
         self.reset()
@@ -94,19 +116,30 @@ class Desk:
         """Stand before the first bar, flat."""
         self.holding = Holding.of(self._spec)
         self.position = bt.Position()
-        self.bar = -1
+        self.bar = self.number = -1
         self.lots_allowed = 0.0
         self.changed_inside = False
 
     @property
     def open_ns(self) -> int:
         """Open of the current bar."""
-        return self.feed.closes_ns[self.bar] - self.interval_ns
+        return self.closes_ns[self.bar] - self.interval_ns
 
     @property
     def close_ns(self) -> int:
         """Close of the current bar."""
-        return self.feed.closes_ns[self.bar]
+        return self.closes_ns[self.bar]
+
+    @property
+    def row(self) -> int:
+        """Row of the feed's current bar in the market's bars."""
+        return self.feed.first + self.feed.bar
+
+    def upcoming(self) -> range:
+        """Return the bars that are met inside the feed's current bar."""
+        if self.ends is None:
+            return range(self.feed.bar, self.feed.bar + 1)
+        return range(self.bar + 1, self.ends[self.feed.bar])
 
     def prices(self) -> Range:
         """Return the current bar's prices."""

@@ -118,6 +118,7 @@ class PerpFeed(ColumnFeed):
     ) -> None:
         super().__init__(market, first, stop)
         self.signals = signals
+        self.closes: list[float] = self.bars.close.tolist()
         self.mark_bars = aligned_mark(self.bars, market.mark)
 
     def columns(self) -> dict[str, Column]:

@@ -189,7 +189,8 @@ def audit(
     Parameters
     ----------
     market
-        What ``config`` names, where it has been read already.
+        What ``config`` names, where it has been read already. The finer bars inside its own, which
+        decide nothing, are left out of the search.
     strategy
         Whether to search the strategy too: one that trades several contracts is searched in their
         account (``engine.leaks_account``).
@@ -211,7 +212,7 @@ def audit(
     if market is None:
         tell.stage("load")
         market = data.load_market(config.market, seed=config.seed)
-    subject = _Subject(config, market, tell)
+    subject = _Subject(config, replace(market, inside=None), tell)
     report = subject.stand_in(FULL if full else QUICK)
     report = report.with_outcomes(
         *subject.audits(report), *subject.replays(report, strategy=strategy)

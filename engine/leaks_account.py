@@ -37,6 +37,7 @@ def audit(
     if markets is None:
         tell.stage("load")
         markets = data.load_markets(config)
+    markets = [replace(market, inside=None) for market in markets]  # as `leaks.audit` does
     if len(markets) == 1:
         return leaks.audit(config, full=full, market=markets[0], reporter=tell)
     prepared = stages.prepare(config, markets, reporter=tell)

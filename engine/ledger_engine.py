@@ -43,14 +43,17 @@ _CUTS = (0.25, 0.5, 0.9)  # shares of a plan that are planned again without what
 # ── what it cannot do ────────────────────────────────────────────────────────────────────────────
 
 
-def refuse(strategy: type, broker: BrokerSection, contracts: int = 1) -> None:
+def refuse(
+    strategy: type, broker: BrokerSection, contracts: int = 1, *, intrabar: bool = False
+) -> None:
     """Say why a run cannot be kept by the ledger; nothing where it can.
 
     Raises
     ------
     ConfigError
-        There are several contracts, orders fill at the open they are decided on, the slippage model
-        is the user's own, or the strategy places, or listens to, orders of its own.
+        There are several contracts, the account meets finer bars, orders fill at the open they are
+        decided on, the slippage model is the user's own, or the strategy places, or listens to,
+        orders of its own.
     """
 
     def no(why: str, key: str) -> NoReturn:
@@ -58,6 +61,8 @@ def refuse(strategy: type, broker: BrokerSection, contracts: int = 1) -> None:
 
     if contracts > 1:
         no(f"keeps the account of one contract, not of {contracts}", "markets")
+    if intrabar:
+        no("meets the bars it decides on, and no finer ones", "market.intrabar")
     if broker.cheat_on_open:
         no("fills at the next open only", "broker.cheat_on_open")
     rules_of(broker)
@@ -109,7 +114,8 @@ def replay(
     UserError
         The run cannot be kept by the ledger (``refuse``), or there is no bar.
     """
-    refuse(strategy, broker, len(markets))
+    finer = any(one.market.inside is not None for one in markets)
+    refuse(strategy, broker, len(markets), intrabar=finer)
     one = markets[0]
     first, stop = replayed_bars(one.market, start, end)
     if can_plan(strategy, one):

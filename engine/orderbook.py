@@ -70,6 +70,7 @@ class OrderBook(bt.brokers.BackBroker):
         self._only_targets = not self._section.cheat_on_open
         self._bankrupt_at_ns: int | None = None
         self._fresh: list[Desk] = []
+        self._now_ns = 0
         for desk in self.desks:
             self.positions[desk.feed] = desk.position
 
@@ -136,7 +137,7 @@ class OrderBook(bt.brokers.BackBroker):
                 t.lots_left for t in waiting if not t.is_target and t.order.exectype == Order.Market
             )
             lots = holding.step.total(target, -holding.lots - at_market)
-            row = desk.feed.first + desk.bar
+            row = desk.row
             now = int(self.recorder.clock[self.recorder.row])  # the symbol may have no bar now
             self.recorder.target(desk.symbol, now, row, holding.step.quantity(target))
             return None if lots == 0 else self._order_at_market(owner, desk, lots)
@@ -278,7 +279,7 @@ class OrderBook(bt.brokers.BackBroker):
         before = desk.position.size, desk.position.price
         desk.mirror()
         order.execute(
-            desk.feed._days[desk.bar], holding.step.quantity(closing + opening), price,
+            desk.days[desk.bar], holding.step.quantity(closing + opening), price,
             closed, closed * price, fee * share, opened, opened * price, fee * (1.0 - share),
             0.0, realised, *before,
         )  # fmt: skip

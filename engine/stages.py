@@ -89,7 +89,8 @@ def prepare(
                 "backtrader",
                 key="strategy.forming",
             )
-        ledger_engine.refuse(strategy, config.broker, len(markets))
+        finer = any(market.inside is not None for market in markets)
+        ledger_engine.refuse(strategy, config.broker, len(markets), intrabar=finer)
     timesteps = models.build_model(config.model).timesteps
     looked = []
     for number, (one, market) in enumerate(zip(config.each_market(), markets, strict=True)):

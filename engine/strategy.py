@@ -47,7 +47,7 @@ class MarketView:
     @property
     def close(self) -> float:
         """Price at which the current bar closed."""
-        return self._desk.closes[self._feed.bar]
+        return self._feed.closes[self._feed.bar]
 
     @property
     def equity(self) -> float:

@@ -274,7 +274,8 @@ class _Field:
 
     def check(self, name: str, params: Mapping[str, Any]) -> None:
         strategy, _ = load_strategy(name, params)
-        ledger_engine.refuse(strategy, self.base.config.broker)
+        config = self.base.config
+        ledger_engine.refuse(strategy, config.broker, intrabar=config.market.intrabar)
         if not plans_ahead(strategy):
             raise ConfigError(
                 f"{strategy.__name__} has no plan of its own, which a sweep needs (see "

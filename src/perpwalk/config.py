@@ -125,8 +125,10 @@ class MarketSection(Section):
 
     ``format`` names the tool that wrote the files where content does not tell it (``perpwalk data
     formats`` lists them). ``resample_from`` is the length of the files' own, finer bars; a bar of
-    ``interval`` that lacks some of them is treated as ``partial_bars`` says. Of rows that share a
-    time stamp and differ, ``duplicates`` keeps the ``first`` or the ``last`` of the file.
+    ``interval`` that lacks some of them is treated as ``partial_bars`` says. With ``intrabar`` the
+    account meets these finer bars, while signals and decisions stay with those of ``interval``. Of
+    rows that share a time stamp and differ, ``duplicates`` keeps the ``first`` or the ``last`` of
+    the file.
     """
 
     symbol: Name = "SIMUSDT"
@@ -139,6 +141,7 @@ class MarketSection(Section):
     format: str = "auto"
     resample_from: Duration | None = None
     partial_bars: Literal["error", "drop", "keep"] = "error"
+    intrabar: bool = False
     since: Stamp | None = None
     until: Stamp | None = None
     gaps: Literal["error", "fill", "drop"] = "error"

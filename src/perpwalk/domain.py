@@ -333,6 +333,9 @@ class Market:
     ----------
     mark
         Mark-price candles on the bars' own grid (volume 0), or None: then closes stand in.
+    inside
+        The finer bars that the bars are made of, where orders, liquidations and settlements are to
+        meet them (``market.intrabar``): with the same settlements, and marks on their own grid.
     funding_features
         False where ``market.missing_funding: drop_features`` left them out.
     truth
@@ -342,6 +345,7 @@ class Market:
     bars: BarFrame
     funding: FundingFrame
     mark: BarFrame | None = None
+    inside: Market | None = None
     findings: tuple[Finding, ...] = ()
     sources: tuple[DataSource, ...] = ()
     funding_features: bool = True
@@ -351,6 +355,18 @@ class Market:
     def symbol(self) -> str:
         """Name of the contract."""
         return self.bars.symbol
+
+    def met_by(self, first: int, stop: int) -> tuple[Market, range]:
+        """Return what the account of bars ``first`` to ``stop`` meets, and its rows.
+
+        The market itself, or the finer bars inside of it.
+        """
+        if self.inside is None:
+            return self, range(first, stop)
+        closes, finer = to_ns(self.bars.close_time), to_ns(self.inside.bars.close_time)
+        begin = closes[first] - to_ns(self.bars.interval)
+        rows = np.searchsorted(finer, [begin, closes[stop - 1]], side="right")
+        return self.inside, range(int(rows[0]), int(rows[1]))
 
 
 # ── features and labels ──────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from perpwalk.data.clock import clock_skew
 from perpwalk.data.coverage import apply_missing_funding
 from perpwalk.data.funding import read_funding
 from perpwalk.data.layouts import AUTO, named
-from perpwalk.data.resample import close_gaps, resample
+from perpwalk.data.resample import close_gaps, inside, resample
 from perpwalk.data.store.market import stored_bars, stored_funding, stored_mark
 from perpwalk.data.tables import Table
 from perpwalk.data.validate import utc
@@ -54,7 +54,9 @@ def load_market(section: MarketSection, *, seed: int) -> Market:
     else:
         market = _read(section, interval)
     judged = apply_missing_funding(market, section.missing_funding)
-    return replace(judged, funding=within(judged.funding, judged.bars))
+    funding = within(judged.funding, judged.bars)
+    finer = None if judged.inside is None else replace(judged.inside, funding=funding)
+    return replace(judged, funding=funding, inside=finer)
 
 
 def fixed_length(text: str, *, key: str) -> pd.Timedelta:
@@ -85,9 +87,11 @@ def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Mar
             )
     if section.resample_from is not None:
         raise ConfigError(
-            "a simulated market has the bars it is asked for: set market.interval",
+            "a simulated market has the bars it is asked for: set market.interval (`perpwalk data "
+            "simulate` writes finer ones to a file)",
             key="market.resample_from",
         )
+    _check_intrabar(section)
     own = section.simulate.seed
     return simulate_market(
         section.simulate,
@@ -97,28 +101,44 @@ def _simulated(section: MarketSection, interval: pd.Timedelta, seed: int) -> Mar
     )
 
 
+def _check_intrabar(section: MarketSection) -> None:
+    if section.intrabar and section.resample_from is None:
+        raise ConfigError(
+            "needs bars finer than market.interval: set market.resample_from, like 5m, and give "
+            "the file of these",
+            key="market.intrabar",
+        )
+
+
 def _read(section: MarketSection, interval: pd.Timedelta) -> Market:
     """Read what is named; what is not named comes from the store where an exchange is."""
     _check_format(section.format)
-    bars, findings, source = _bars(section, interval)
+    _check_intrabar(section)
+    (bars, findings, source), finer = _bars(section, interval)
+    unpaid = FundingFrame.empty(section.symbol)
     market = Market(
         bars=bars,
-        funding=FundingFrame.empty(section.symbol),
+        funding=unpaid,
+        inside=Market(bars=inside(finer, bars), funding=unpaid) if section.intrabar else None,
         findings=findings,
         sources=(source,),
     )
     mark: str | Table | None = section.mark
     funding: str | Table | None = section.funding
     if section.exchange is not None:
-        mark = stored_mark(section, interval, bars) if mark is None else mark
+        met = finer.interval if section.intrabar else interval
+        mark = stored_mark(section, met, bars) if mark is None else mark
         funding = stored_funding(section, interval, bars) if funding is None else funding
     if mark is not None:
         market = _with_mark(market, mark, section)
     return market if funding is None else _with_funding(market, funding, section)
 
 
-def _bars(section: MarketSection, interval: pd.Timedelta) -> Read:
-    """Read bars, put together from finer ones where that is asked; gaps are judged at the end."""
+def _bars(section: MarketSection, interval: pd.Timedelta) -> tuple[Read, BarFrame]:
+    """Read bars, put together from finer ones where that is asked, and the bars as they were read.
+
+    Gaps are judged at the end.
+    """
     finer = interval
     if section.resample_from is not None:
         finer = fixed_length(section.resample_from, key="market.resample_from")
@@ -137,10 +157,10 @@ def _bars(section: MarketSection, interval: pd.Timedelta) -> Read:
         until=section.until,
     )
     if section.resample_from is None:
-        return bars, findings, source
+        return (bars, findings, source), bars
     coarse, more = resample(bars, interval, section.partial_bars, path=source.path)
     whole, gap_findings = close_gaps(coarse, section.gaps, path=source.path)
-    return whole, (*findings, *more, *gap_findings), source
+    return (whole, (*findings, *more, *gap_findings), source), bars
 
 
 def _joined(market: Market, findings: tuple[Finding, ...], source: DataSource) -> Market:
@@ -166,6 +186,7 @@ def _with_mark(market: Market, file: str | Table, section: MarketSection) -> Mar
         duplicates=section.duplicates,
     )
     path = source.path
+    finer = _with_finer_mark(market.inside, mark, path)
     if mark.interval != bars.interval:
         mark, more = resample(mark, bars.interval, "drop", path=path)
         findings = (*findings, *more)
@@ -183,7 +204,22 @@ def _with_mark(market: Market, file: str | Table, section: MarketSection) -> Mar
         *clock_skew(f"mark {Path(path).name}", to_ns(mark.close_time), mark.close, bars),
     )
     kept = tuple(f for f in findings if f.code != "D006")  # its own gaps: judged on the bars' grid
-    return replace(_joined(market, (*kept, *_stand_ins(path, bars, found)), source), mark=aligned)
+    joined = _joined(market, (*kept, *_stand_ins(path, bars, found)), source)
+    return replace(joined, mark=aligned, inside=finer)
+
+
+def _with_finer_mark(finer: Market | None, mark: BarFrame, path: str) -> Market | None:
+    """Put mark candles onto the grid of the bars that the account meets."""
+    if finer is None:
+        return None
+    if mark.interval != finer.bars.interval:
+        raise DataError(
+            f"holds mark candles of {mark.interval}; with market.intrabar liquidations are judged "
+            f"inside bars of {finer.bars.interval}: give mark candles of these, or leave "
+            "market.mark out (trade prices stand in)",
+            path=path,
+        )
+    return replace(finer, mark=_aligned(finer.bars, mark, *_places(finer.bars, mark)))
 
 
 def _places(bars: BarFrame, mark: BarFrame) -> tuple[np.ndarray, np.ndarray]:

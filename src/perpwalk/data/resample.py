@@ -56,7 +56,7 @@ def resample(
         fine ones and ``partial`` is ``error``, or nothing is left.
     """
     fine, step = to_ns(bars.interval), to_ns(interval)
-    phase = _MONDAY if step % _WEEK == 0 else 0
+    phase = _phase(step)
     stamps: IntArray = to_ns(bars.open_time)
     if step % fine or step <= fine:
         raise DataError(
@@ -87,6 +87,17 @@ def resample(
     return coarse, tuple(_finding(opens, lacking, step // fine, partial, path))
 
 
+def inside(fine: BarFrame, coarse: BarFrame) -> BarFrame:
+    """Return the fine bars of which the coarse ones are made; made-up coarse bars have none."""
+    step = to_ns(coarse.interval)
+    phase = _phase(step)
+    opened = (to_ns(fine.open_time) - phase) // step * step + phase
+    kept = np.flatnonzero(np.isin(opened, to_ns(coarse.open_time)[~coarse.filled]))
+    prices = Prices(fine.open, fine.high, fine.low, fine.close, fine.volume)
+    rows = Rows(to_ns(fine.open_time), prices, np.arange(len(fine))).take(kept)
+    return frame_of(rows, fine.symbol, fine.interval, fine.filled[kept])
+
+
 def close_gaps(
     bars: BarFrame, policy: GapPolicy, *, path: Path | str
 ) -> tuple[BarFrame, list[Finding]]:
@@ -111,7 +122,7 @@ def forming(bars: BarFrame, interval: pd.Timedelta) -> tuple[Prices, BoolArray, 
     fine, step = to_ns(bars.interval), to_ns(interval)
     if step % fine or step <= fine:
         raise DataError(f"bars of {bars.interval} do not divide a bar of {interval}")
-    phase = _MONDAY if step % _WEEK == 0 else 0
+    phase = _phase(step)
     stamps: IntArray = to_ns(bars.open_time)
     group = (stamps - phase) // step
     frame = pd.DataFrame(
@@ -127,6 +138,11 @@ def forming(bars: BarFrame, interval: pd.Timedelta) -> tuple[Prices, BoolArray, 
     )
     opened = group * step + phase
     return prices, stamps + fine == opened + step, opened
+
+
+def _phase(step: int) -> int:
+    """Return how far the grid of UTC's bars of this length stands off a multiple of it."""
+    return _MONDAY if step % _WEEK == 0 else 0
 
 
 def _kept(

@@ -1,0 +1,180 @@
+"""Orders decided on coarse bars meet the finer bars inside: in their order, and never ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_replay import account, at, bars, funding, market, run
+
+from engine import ledger_engine
+from engine.bridge import bt
+from engine.crosscheck import crosscheck
+from engine.replay import ReplayMarket, replay
+from engine.strategy import SignalStrategy
+from perpwalk.config import BrokerSection, MarketSection
+from perpwalk.data import load_market
+from perpwalk.data.resample import inside, resample
+from perpwalk.domain import Level, Market
+from perpwalk.errors import ConfigError, DataError
+
+QUARTER, HOUR = pd.Timedelta("15min"), pd.Timedelta("1h")
+
+
+def within(prices: list[tuple[float, ...]], **more: Any) -> Market:
+    """Return hours made of the given quarters, which stand inside."""
+    fine = bars(prices, interval=QUARTER, **more)
+    coarse, _ = resample(fine, HOUR)
+    rates = funding({at(1.25): 0.001, at(2): 0.0002})
+    return market(coarse, rates, inside=market(inside(fine, coarse), rates))
+
+
+CALM = (100.0, 100.0, 100.0, 100.0)
+
+
+def guarded(strategy: Any, bar: int) -> None:
+    """Buy, and an hour later ask for a stop below and a limit above, of which one cancels both."""
+    if bar == 0:
+        strategy.buy(size=1)
+    if bar == 1:
+        stop = strategy.sell(size=1, exectype=bt.Order.Stop, price=95.0)
+        strategy.sell(size=1, exectype=bt.Order.Limit, price=105.0, oco=stop)
+
+
+def test_the_finer_bars_say_whether_stop_or_limit_came_first():
+    """The hour reaches both; its second quarter touches the limit, its fourth the stop."""
+    wild = [CALM, (100, 106, 100, 101), (101, 101, 99, 99), (99, 99, 90, 96)]
+    hours = within([CALM] * 8 + wild)
+    alone = market(hours.bars, hours.funding)
+
+    fine, coarse = (run([one], account(), guarded) for one in (hours, alone))
+
+    assert [100.0, 105.0] == fine.fills["price"].tolist()
+    assert [at(1), at(2.5)] == fine.fills["time"].tolist()
+    assert [1, 2] == fine.fills["bar"].tolist()
+    assert [100.0, 95.0] == coarse.fills["price"].tolist()  # the worse, for want of knowing
+
+
+def test_the_children_of_a_bracket_are_active_in_the_next_finer_bar():
+    """Bought at 01:00, taken out by the limit at 01:30: within the hour that filled the parent."""
+
+    def act(strategy: Any, bar: int) -> None:
+        if bar == 0:
+            strategy.buy_bracket(size=1, exectype=bt.Order.Market, stopprice=95.0, limitprice=105.0)
+
+    book = run([within([CALM] * 5 + [(100, 106, 100, 101)] + [CALM] * 2)], account(), act)
+
+    assert [(at(1), 100.0), (at(1.5), 105.0)] == list(
+        zip(book.fills["time"], book.fills["price"], strict=True)
+    )
+
+
+def test_a_dated_order_expires_by_the_finer_bars():
+    """Good till 01:20, it is met by the first quarter alone and not by the one that touches it."""
+
+    def act(strategy: Any, bar: int) -> None:
+        if bar == 0:
+            until = pd.Timedelta("20min").to_pytimedelta()
+            strategy.buy(size=1, exectype=bt.Order.Limit, price=98.0, valid=until)
+
+    reached = [CALM, (100, 100, 97, 100), CALM, CALM]
+    book = run([within([CALM] * 4 + reached)], account(), act)
+
+    assert ["expired"] == book.orders["status"].tolist()
+
+
+def test_a_decision_fills_at_the_next_finer_open_and_sees_coarse_bars_only():
+    """Decided at 01:00, filled at the open of 01:00's first quarter; closes seen are the hours'."""
+    seen: list[float] = []
+
+    def act(strategy: Any, bar: int) -> None:
+        seen.append(strategy.view().close)
+        if bar == 0:
+            strategy.order_target_size(target=1.0)
+
+    rising = [(100.0 + i, 101.0 + i, 100.0 + i, 101.0 + i) for i in range(12)]
+    book = run([within(rising)], account(), act)
+
+    assert [104.0, 108.0, 112.0] == seen
+    assert [(at(1), 104.0)] == list(zip(book.fills["time"], book.fills["price"], strict=True))
+    assert 3 == len(book.equity)
+
+
+def test_a_liquidation_is_judged_quarter_by_quarter():
+    """A position that a stop has closed at 01:15 is not liquidated by the low of 01:30."""
+
+    def act(strategy: Any, bar: int) -> None:
+        if bar == 0:
+            strategy.buy(size=40)
+            strategy.sell(size=40, exectype=bt.Order.Stop, price=98.0)
+
+    quarters = [CALM] * 4 + [CALM, (100, 100, 97, 97), (97, 97, 50, 60), (60, 60, 60, 60)]
+    book = run([within(quarters)], account(leverage=5.0), act)
+
+    assert [100.0, 98.0] == book.fills["price"].tolist()
+    assert 0.0 == book.equity["liquidation"].sum()
+
+
+class Follow(SignalStrategy):
+    """Orders a quantity at each close, long and short, of every contract."""
+
+    def next(self) -> None:
+        for number, data in enumerate(self.datas):
+            wanted = {0: 3.0, 1: -2.0}.get((data.bar + number) % 5)
+            if wanted is not None:
+                self.order_target_size(data, target=wanted)
+
+
+def walked(seed: int, symbol: str, gone: tuple[int, ...]) -> Market:
+    """Return hours of a wild walk over its quarters, some of which are missing."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.03, 400)))
+    opened = np.concatenate(([100.0], close[:-1]))
+    high, low = np.maximum(opened, close) * 1.01, np.minimum(opened, close) * 0.99
+    prices = list(zip(opened, high, low, close, strict=True))
+    fine = bars(prices, interval=QUARTER, missing=gone, volume=1e7, symbol=symbol)
+    coarse, _ = resample(fine, HOUR, "keep")
+    rates = funding({at(i * 8): 0.001 for i in range(1, 12)}, symbol=symbol)
+    return market(coarse, rates, inside=market(inside(fine, coarse), rates))
+
+
+@pytest.mark.parametrize("share", [None, 1e-7])
+@pytest.mark.parametrize("gone", [(), (9, 10)])
+@pytest.mark.parametrize("contracts", [1, 2])
+def test_the_second_ledger_agrees_on_finer_bars(contracts, share, gone):
+    """Computed again from the targets on quarters alone, each hour's row is the same to 1e-9."""
+    both = [walked(2, "AAA", gone), walked(3, "BBB", ())][:contracts]
+    rules = account(leverage=3.0, taker_fee=0.0005, volume_share=share)
+
+    book = replay([ReplayMarket(one) for one in both], Follow, {}, rules)
+    found = crosscheck(both, book, rules)
+
+    assert Level.INFO == found.level, found
+    assert "agrees" in found.message
+    assert len(book.fills) > 20
+    assert {*both[0].bars.close_time} <= {*book.equity["close_time"]}
+
+
+def test_a_configuration_keeps_the_finer_bars(tmp_path):
+    """market.intrabar beside resample_from; without it, or with the ledger engine, it is told."""
+    path = tmp_path / "quarters.csv"
+    bars([CALM] * 40, interval=QUARTER).to_frame().rename_axis("timestamp").to_csv(path)
+    section = MarketSection(
+        symbol="ABC", ohlcv=str(path), resample_from="15m", intrabar=True,
+        missing_funding="drop_features",
+    )  # fmt: skip
+
+    loaded = load_market(section, seed=0)
+
+    assert loaded.inside is not None
+    assert (10, 40) == (len(loaded.bars), len(loaded.inside.bars))
+    with pytest.raises(ConfigError, match=r"market\.intrabar.*resample_from"):
+        load_market(section.model_copy(update={"resample_from": None}), seed=0)
+    with pytest.raises(ConfigError, match=r"market\.intrabar.*no finer ones"):
+        ledger_engine.replay([ReplayMarket(loaded)], Follow, {}, BrokerSection())
+    hours = tmp_path / "mark.csv"
+    loaded.bars.to_frame().rename_axis("timestamp").to_csv(hours)
+    with pytest.raises(DataError, match="mark candles of 0 days 01:00:00"):
+        load_market(section.model_copy(update={"mark": str(hours)}), seed=0)
