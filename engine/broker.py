@@ -24,6 +24,7 @@ from engine.orders import Meeting
 from engine.slippage import MAX_RATE, FillContext, slippage_model
 from perpwalk import perp
 from perpwalk.config import BrokerSection
+from perpwalk.finite import require_number
 from perpwalk.perp import TOLERANCE
 
 Order = bt.Order
@@ -265,7 +266,9 @@ class PerpBroker(OrderBook):
             low=desk.lows[at],
             volume=desk.volumes[at],
         )
-        rate = min(self._slippage.rate(context), MAX_RATE)
+        rate = self._slippage.rate(context)
+        require_number(rate, "the slippage rate", "broker.slippage.kind must return a number")
+        rate = min(rate, MAX_RATE)
         slipped = meeting.price * (1.0 + sign * rate)
         return perp.round_price(slipped, desk.holding.spec.tick_size, sign)
 

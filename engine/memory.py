@@ -38,6 +38,7 @@ from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, Forecast, IntArray, LabelFrame, Market, to_ns
 from perpwalk.errors import UserError
 from perpwalk.features import FeatureSet
+from perpwalk.finite import read_json
 from perpwalk.provenance import machine, provenance
 
 FEATURES, FITS, FORECASTS = "features", "fits", "forecasts"
@@ -148,7 +149,7 @@ def _write_features(frame: FeatureFrame, folder: Path) -> None:
 
 
 def _read_features(feature_set: FeatureSet, market: Market, folder: Path) -> FeatureFrame:
-    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    facts = read_json((folder / _FACTS).read_text(encoding="utf-8"))
     values = np.load(folder / _VALUES, allow_pickle=False)
     values.flags.writeable = False
     return FeatureFrame(

@@ -19,6 +19,7 @@ from engine.recorder import OrderRecord, Recorder
 from perpwalk.config import BrokerSection
 from perpwalk.domain import to_ns
 from perpwalk.errors import UsageError
+from perpwalk.finite import require_number
 from perpwalk.ledger import Ledger
 
 Order = bt.Order
@@ -30,6 +31,7 @@ _KINDS = {
     Order.StopTrail: "trailing_stop",
     Order.StopTrailLimit: "trailing_stop_limit",
 }
+_MEND = "a strategy must order in finite numbers"
 _FATES = {
     Order.Canceled: "cancelled",
     Order.Expired: "expired",
@@ -123,6 +125,7 @@ class OrderBook(bt.brokers.BackBroker):
         """
         if self.is_bankrupt:
             return None
+        require_number(quantity, "the wanted quantity", _MEND)
         desk = self._desk(data)
         waiting = [t for t in map(self._ticket, self.pending) if t.desk is desk]
         self._is_aiming = True
@@ -166,6 +169,7 @@ class OrderBook(bt.brokers.BackBroker):
     def submit(self, order: Any, check: bool = True) -> Any:  # noqa: ARG002 - margin is judged at the fill
         """Take an order in, its quantity rounded towards zero to whole lots."""
         desk = self._desk(order.data)
+        self._require_numbers(order)
         step = desk.holding.step
         lots = step.count(order.size)
         ticket = Ticket(order, desk, self._open_record(order, desk), lots, is_target=False)
@@ -178,6 +182,17 @@ class OrderBook(bt.brokers.BackBroker):
         order.size = order.created.size = order.executed.remsize = step.quantity(lots)
         ticket.record.quantity = order.size
         return super().submit(order, check=False)
+
+    def _require_numbers(self, order: Any) -> None:
+        """Refuse a quantity or a price that is no number: no bar would ever meet it."""
+        created, name = order.created, type(order.owner).__name__
+        for what, value in (
+            ("quantity", order.size),
+            ("price", created.price),
+            ("limit price", created.pricelimit),
+        ):
+            if value is not None:
+                require_number(value, f"the {what} of an order of {name}", _MEND)
 
     def _refusal(self, order: Any, lots: float) -> str | None:
         if self.is_bankrupt:

@@ -31,12 +31,14 @@ from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
 from engine.walkforward import WalkForward
 from perpwalk import features, fold_checks, folds, labels, metrics, models
+from perpwalk.audit import fits
 from perpwalk.audit.judge import Contract, Judgement, judge
 from perpwalk.audit.outside import Outside
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config, WalkForwardSection
 from perpwalk.domain import BoolArray, FeatureFrame, Finding, Fold, LabelFrame, Market
 from perpwalk.errors import ConfigError, UsageError, naming
+from perpwalk.finite import require_market
 from perpwalk.ledger import Ledger, with_tracks
 from perpwalk.signals import LiveSignals, PrecomputedSignals, SignalSource
 
@@ -94,6 +96,7 @@ def prepare(
     timesteps = models.build_model(config.model).timesteps
     looked = []
     for number, (one, market) in enumerate(zip(config.each_market(), markets, strict=True)):
+        require_market(market)
         name = market.symbol if len(markets) > 1 else None
         with naming(name):
             before = known[number] if known else None
@@ -391,6 +394,10 @@ def _contract(walked: Walked) -> Contract:
         validation_scores={
             result.fitted.fold.number: result.validation_p_up for result in walked.results
         },
-        findings=fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
+        findings=(
+            *fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
+            *fits.missing_features(prepared.features),
+            *fits.trainings({one.fitted.fold.number: one.fitted.model for one in walked.results}),
+        ),
         name=prepared.name,
     )

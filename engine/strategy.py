@@ -19,6 +19,7 @@ from engine.history import YEAR_NS
 from engine.sizing import DEFAULT_EXPOSURE, Sizing, target_quantity
 from perpwalk.domain import Bar, FloatArray, IntArray, Signal, from_ns, to_ns
 from perpwalk.errors import UsageError
+from perpwalk.finite import require_number
 from perpwalk.signals import Observer, SignalSource
 
 # Exposure at each close, NaN to leave things; or three such columns: while short, flat, long.
@@ -266,8 +267,7 @@ class SignalStrategy(bt.Strategy):
         """Trade towards an exposure if it is worth an order; return the order or None."""
         feed = self.data if data is None else data
         view = self._views[feed]
-        if not math.isfinite(wanted):
-            raise UsageError(f"target() returned {wanted}; return a finite exposure or None")
+        require_number(wanted, "what target() returned", "return a finite exposure or None")
         if self.broker.is_bankrupt or not self._sizing.needs_order(wanted, view.current_exposure):
             return None
         step = view._desk.holding.step

@@ -36,7 +36,7 @@ from perpwalk.domain import (
     bar_numbers,
     to_ns,
 )
-from perpwalk.errors import UsageError
+from perpwalk.errors import UsageError, naming
 from perpwalk.labels import purge_bars
 from perpwalk.models.base import (
     Carried,
@@ -219,8 +219,16 @@ class WalkForward:
             validation,
             self._context(fold, seed, self._carried(preprocessor, start)),
         )
-        opinion = forecasts_of(model, past_values, validation.rows, self._clock[:end]).p_up
+        opinion = self._opinion(fold, model, past_values, validation.rows)
         return Fit(preprocessor, model, opinion, model.training)
+
+    def _opinion(
+        self, fold: Fold, model: FittedModel, values: Float32Array, rows: IntArray
+    ) -> FloatArray:
+        """Forecast labelled rows of the validation span, the last that ``values`` hold."""
+        stamps = self._features.close_time[rows]
+        with naming(f"fold {fold.number}, validation span"):
+            return forecasts_of(model, values, rows, self._clock[: len(values)], stamps).p_up
 
     def _sample(self, values: Float32Array, rows: IntArray, labels: LabelFrame) -> Sample:
         return Sample(values, *_labelled(rows, labels), clock=self._clock[: len(values)])
@@ -258,7 +266,11 @@ class WalkForward:
         frozen = None if self._work is None else artifact_hash(fit.model)
         rows, used = fold.test.rows, self._used(fold)
         values = fit.preprocessor.transform(self._features.values[used])
-        prediction = forecasts_of(fit.model, values, rows - used.start, self._clock[used])
+        stamps = self._features.close_time[rows]
+        with naming(f"fold {fold.number}, test span"):
+            prediction = forecasts_of(
+                fit.model, values, rows - used.start, self._clock[used], stamps
+            )
         if frozen is not None and artifact_hash(fit.model) != frozen:
             raise UsageError(
                 f"S004 fold {fold.number}: the model '{self._config.model.kind}' changed itself "
@@ -345,7 +357,7 @@ class WalkForward:
         preprocessor, fitted = Preprocessor.load(model), models.load_model(model)
         rows, label = _labelled(fold.validation.rows, self._labels)
         values = preprocessor.transform(self._features.values[:end])
-        opinion = forecasts_of(fitted, values, rows, self._clock[:end]).p_up
+        opinion = self._opinion(fold, fitted, values, rows)
         threshold = choose_threshold(opinion, label, self._config.strategy.threshold)
         fit = Fit(preprocessor, fitted, opinion, tuple(training))
         made = (

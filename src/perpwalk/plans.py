@@ -15,6 +15,7 @@ import numpy as np
 from perpwalk.compiled_account import Plan, Sizing
 from perpwalk.domain import FloatArray
 from perpwalk.errors import UsageError
+from perpwalk.finite import require_finite
 
 __all__ = ["Plan", "Sizing", "as_plan"]
 
@@ -48,10 +49,7 @@ def _column(values: Any, bars: int) -> FloatArray:
     column = np.ascontiguousarray(values, dtype=np.float64)
     if column.shape != (bars,):
         raise UsageError(f"a plan for {bars:,} bars has a column of shape {column.shape}")
-    if np.isinf(column).any():
-        at = int(np.argmax(np.isinf(column)))
-        raise UsageError(
-            f"a plan wants an exposure of {column[at]} at bar {at}; give a finite one, or NaN to "
-            "leave things"
-        )
+    require_finite(
+        column, "the exposure that a plan wants", "NaN leaves things as they are", missing=True
+    )
     return column

@@ -37,6 +37,7 @@ from perpwalk.domain import (
     frozen_array,
 )
 from perpwalk.errors import DataError, UserError
+from perpwalk.finite import read_json, require_finite
 
 SCALER_FILE = "scaler.json"
 FEATURES_FILE = "features.json"
@@ -223,6 +224,13 @@ def fit_preprocessor(
     """
     values, label = _train_rows(features, labels, rows)
     center, scale = _center_and_scale(values)
+    require_finite(
+        center + scale,
+        "the centre or scale of a feature on the train rows",
+        "its values are too large for their spread to be computed; scale the feature, or leave it "
+        "out (features.exclude)",
+        rows=features.names,
+    )
     varies = (np.ptp(values, axis=0) > 0) & (scale > _CONSTANT * np.abs(center))
     if not varies.any():
         raise UserError(
@@ -336,7 +344,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise DataError(f"is larger than {_MAX_FILE_BYTES:,} bytes", path=file)
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError("is missing; refit the fold", path=file) from error
     except (OSError, ValueError) as error:

@@ -30,7 +30,8 @@ import pandas as pd
 
 from perpwalk import locks
 from perpwalk.domain import DataSource
-from perpwalk.errors import EnvironmentFailedError, UsageError
+from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError
+from perpwalk.finite import infinite_key, read_json, require_finite
 
 PACKAGES = (
     "perpwalk", "backtrader", "torch", "xgboost", "numpy", "pandas", "scikit-learn", "scipy",
@@ -66,12 +67,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically; NaN and infinity are refused, not written."""
+    """Write JSON atomically; NaN and infinity are refused by their key, not written."""
+    key = infinite_key(value)
+    if key is not None:
+        raise PerpwalkError(f"{path}: '{key}' is no finite number; {_OURS}")
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a CSV atomically: stamps as ISO-8601 with Z, floats to full precision, null empty."""
+    """Write a CSV atomically: stamps as ISO-8601 with Z, floats to full precision, null empty.
+
+    Infinity is refused by column and row, not written.
+    """
+    _refuse_infinity(path, frame)
     shown = frame.copy(deep=False)
     for name in shown.columns:
         if isinstance(shown[name].dtype, pd.DatetimeTZDtype):
@@ -79,6 +87,18 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         elif shown[name].dtype == object or isinstance(shown[name].dtype, pd.StringDtype):
             shown[name] = shown[name].map(_no_formula)
     write_text(path, shown.to_csv(index=False, lineterminator="\n"))
+
+
+_OURS = "a stage before has made it: this is a bug of perpwalk, or of a plug-in; nothing is written"
+
+
+def _refuse_infinity(path: Path, frame: pd.DataFrame) -> None:
+    for name in frame.columns:
+        column = frame[name]
+        if pd.api.types.is_float_dtype(column.dtype):
+            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            what = f"{path}: column '{name}'"
+            require_finite(numbers, what, _OURS, missing=True, error=PerpwalkError)
 
 
 def iso_column(stamps: pd.Series[Any]) -> pd.Series[Any]:
@@ -94,7 +114,11 @@ def _no_formula(value: object) -> object:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a Parquet file atomically; the same frame gives the same bytes."""
+    """Write a Parquet file atomically; the same frame gives the same bytes.
+
+    Infinity is refused by column and row, not written.
+    """
+    _refuse_infinity(path, frame)
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, engine="pyarrow", compression="zstd")
     write_bytes(path, buffer.getvalue())
@@ -410,7 +434,7 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads(self._existing(name).read_text(encoding="utf-8"))
+            value = read_json(self._existing(name).read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{self.path / name} is no valid JSON: {error}") from error
         if not isinstance(value, dict):

@@ -29,8 +29,9 @@ from perpwalk.domain import (
     from_ns,
     to_ns,
 )
-from perpwalk.errors import LookAheadError, UserError
+from perpwalk.errors import LookAheadError, UserError, naming
 from perpwalk.features import FeatureSet
+from perpwalk.finite import require_finite, require_number
 from perpwalk.models.base import FittedModel, forecasts_of
 from perpwalk.preprocess import Preprocessor
 
@@ -69,6 +70,14 @@ def _nanoseconds(as_of: pd.Timestamp | int) -> int:
     return as_of if isinstance(as_of, int) else int(to_ns(as_of))
 
 
+def _require_signals(forecast: Forecast, threshold: float) -> None:
+    with naming(f"fold {forecast.fold}"):
+        require_number(threshold, "the decision threshold", "see strategy.threshold")
+        require_finite(
+            forecast.p_up, "p_up", "P001: no signal can be made of it", rows=forecast.close_time
+        )
+
+
 class PrecomputedSignals:
     """Signals from forecasts made in batches, found by their close time.
 
@@ -90,6 +99,7 @@ class PrecomputedSignals:
             raise UserError(f"{len(forecasts)} forecasts but {len(thresholds)} thresholds")
         self._found: dict[int, Signal] = {}
         for forecast, threshold in zip(forecasts, thresholds, strict=True):
+            _require_signals(forecast, threshold)
             stamps, p_up = forecast.close_time, forecast.p_up.tolist()
             for key, stamp, p in zip(to_ns(stamps).tolist(), stamps, p_up, strict=True):
                 if key in self._found:
@@ -250,10 +260,10 @@ class LiveSignals:
         values = fitted.preprocessor.transform(window)
         row = np.array([steps - 1], dtype=np.int64)
         clock = np.array(list(self._numbers)[-steps:])
-        p_up = float(forecasts_of(fitted.model, values, row, clock).p_up[0])
-        if math.isnan(p_up):
-            return None
-        return Signal(pd.Timestamp(close_ns, tz="UTC"), fitted.fold.number, p_up, fitted.threshold)
+        stamp = pd.Timestamp(close_ns, tz="UTC")
+        with naming(f"fold {fitted.fold.number}, test span"):
+            made = forecasts_of(fitted.model, values, row, clock, pd.DatetimeIndex([stamp]))
+        return Signal(stamp, fitted.fold.number, float(made.p_up[0]), fitted.threshold)
 
     def _fold_at(self, close_ns: int) -> FittedFold | None:
         for fitted, (start, end) in zip(self._fitted, self._spans, strict=True):

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from perpwalk.domain import FloatArray, LabelArray
+from perpwalk.finite import require_finite
 
 CONSTANT_FORECAST_SD = 1e-9
 
@@ -37,6 +38,7 @@ def choose_threshold(
     """
     if rule != "validation":
         return float(rule)
+    require_finite(p_up, "p_up on validation", "P001: no threshold can be chosen from it")
     if float(np.std(p_up)) < CONSTANT_FORECAST_SD:
         return 0.5
     ordered = np.sort(p_up)

@@ -5,12 +5,13 @@ import logging
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from perpwalk.config import LstmSection
-from perpwalk.errors import ConfigError, UserError
+from perpwalk.errors import ConfigError, UsageError, UserError
 from perpwalk.models import FitContext, Sample
 from perpwalk.models import lstm as lstm_module
-from perpwalk.models.lstm import LstmModel
+from perpwalk.models.lstm import FittedLstm, LstmModel
 from perpwalk.models.network import Network, choose_device, threads_limited
 
 CPU = FitContext(seed=1, device="cpu", threads=1)
@@ -137,21 +138,69 @@ def test_divergence_at_every_rate_is_an_error():
         LstmModel(absurd).fit(noise(), noise(seed=1), CPU)
 
 
-def test_divergence_is_retried_at_half_the_rate_and_said(monkeypatch, caplog):
-    """
-    The second attempt starts over from epoch 1 at half the learning rate.
-    """
-    failures = iter([True])
+@pytest.fixture
+def first_loss(monkeypatch):
+    """Return a function that sets what the first training loss is taken for."""
 
-    def first_fails(loss, epoch, finite=lstm_module._finite):
-        return finite(float("nan") if next(failures, False) else loss, epoch)
+    def is_taken_for(value):
+        losses = iter([value])
 
-    monkeypatch.setattr(lstm_module, "_finite", first_fails)
+        def bounded(loss, epoch, what, judge=lstm_module._bounded):
+            return judge(next(losses, loss), epoch, what)
+
+        monkeypatch.setattr(lstm_module, "_bounded", bounded)
+
+    return is_taken_for
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 7.0])
+def test_divergence_is_retried_at_a_tenth_of_the_rate_said_and_kept(
+    first_loss, loss, caplog, tmp_path
+):
+    """
+    No number, infinite, or ten times a coin's: the second attempt starts over from epoch 1, with
+    the weights that a fit at that rate begins with, and the model's file holds the first.
+    """
+    asked = settings(learning_rate=1e-2, epochs=1)
+    plain = LstmModel(settings(learning_rate=1e-3, epochs=1)).fit(noise(), noise(seed=1), CPU)
+    first_loss(loss)
     with caplog.at_level(logging.WARNING, logger="perpwalk"):
-        model = LstmModel(settings(learning_rate=1e-3, epochs=1)).fit(noise(), noise(seed=1), CPU)
+        model = LstmModel(asked).fit(noise(), noise(seed=1), CPU)
 
-    assert [(1, 5e-4)] == [(report.epoch, report.learning_rate) for report in model.training]
-    assert "learning rate 0.001 (attempt 1 of 3)" in caplog.text
+    assert [(1, 1e-3)] == [(report.epoch, report.learning_rate) for report in model.training]
+    assert "learning rate 0.01: the training loss is" in caplog.text
+    model.save(tmp_path)
+    (kept,) = FittedLstm.load(tmp_path).given_up
+    assert (1, 1e-2) == (kept.epoch, kept.learning_rate)
+    assert plain.training[0].validation_loss == model.training[0].validation_loss
+    assert () == plain.given_up
+
+
+def test_a_training_that_explodes_is_caught_by_itself():
+    """
+    At a rate of 30 the loss of this little network is above ten coins'; the rate is cut until not.
+    """
+    wild = settings().model_copy(update={"learning_rate": 30.0, "gradient_clip": 1e6})
+
+    model = LstmModel(wild).fit(noise(), noise(seed=1), CPU)
+
+    assert model.given_up
+    assert all("above 6.93" in one.reason for one in model.given_up)
+    assert max(report.train_loss for report in model.training) < 6.94
+
+
+@pytest.mark.parametrize("poison", ["nan", "inf"])
+def test_weights_that_are_no_numbers_are_refused(poison, tmp_path):
+    """
+    A weight of a file may be anything: infinity in a gate would be a forecast like any other.
+    """
+    LstmModel(settings(epochs=1)).fit(noise(), noise(seed=1), CPU).save(tmp_path)
+    weights = load_file(tmp_path / "lstm.safetensors")
+    weights["lstm.bias_ih_l0"][0] = float(poison)
+    save_file(weights, tmp_path / "lstm.safetensors")
+
+    with pytest.raises(UsageError, match=r"'lstm\.bias_ih_l0' are not all finite"):
+        FittedLstm.load(tmp_path)
 
 
 def test_one_layer_trains_without_dropout_between_layers(recwarn):

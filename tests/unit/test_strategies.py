@@ -227,7 +227,7 @@ def test_a_want_that_is_no_number_is_refused():
     """
     NaN is neither a position nor a wish to keep one.
     """
-    with pytest.raises(UsageError, match="target\\(\\) returned nan"):
+    with pytest.raises(UsageError, match=r"target\(\) returned is nan; return a finite"):
         wants(still(3), math.nan)
 
 

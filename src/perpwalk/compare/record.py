@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 from perpwalk import runs
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import UsageError
+from perpwalk.finite import read_json
 
 FORMAT = "perpwalk-comparison/1"
 JSON_FILE = "comparison.json"
@@ -268,7 +268,7 @@ def load_comparison(path: Path | str) -> Comparison:
     if not file.is_file():
         raise UsageError(f"no comparison at {path}; `perpwalk compare` writes one")
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json(file.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise UsageError(f"{file} has format {document['format']}, this version reads {FORMAT}")
         return _from_document(document, file.parent)

@@ -11,6 +11,7 @@ import numpy as np
 from perpwalk.domain import FloatArray
 from perpwalk.errors import PerpwalkError, UsageError
 from perpwalk.features.past import PastBars
+from perpwalk.finite import require_finite
 
 Compute = Callable[[PastBars], FloatArray]
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
@@ -58,13 +59,13 @@ class Feature:
         """Return the checked values, shape (n,): NaN until ``lookback`` bars, never infinite."""
         values = self._checked(self._computed(past), len(past))
         values[: min(self.lookback - 1, len(past))] = np.nan
-        infinite = np.flatnonzero(np.isinf(values))
-        if len(infinite):
-            raise UsageError(
-                f"{self._named()} is infinite at {len(infinite)} of {len(past)} bars, first at the "
-                f"decision {past.close_time[infinite[0]]}; guard the division "
-                "(perpwalk.features.ratio does)"
-            )
+        require_finite(
+            values,
+            self._named(),
+            "guard the division (perpwalk.features.ratio does)",
+            rows=past.close_time,
+            missing=True,
+        )
         return values
 
     def _computed(self, past: PastBars) -> object:

@@ -20,9 +20,11 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from perpwalk.domain import Float32Array, FloatArray, IntArray, LabelArray
 from perpwalk.errors import UsageError, UserError
+from perpwalk.finite import read_json, require_finite
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 1_000_000
@@ -76,6 +78,18 @@ class EpochReport:
     learning_rate: float
     seconds: float
     stage: Stage
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """An attempt at training that diverged and was started over (see ``perpwalk.models.lstm``).
+
+    ``reason`` says in words what was no longer a number, or exploded.
+    """
+
+    epoch: int
+    learning_rate: float
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +177,9 @@ class FittedModel(Protocol):
     """A model that has learned and can forecast, be saved and be loaded again.
 
     ``training`` tells how the fit went; it is empty for a model that came from a file (the run's
-    ``training.csv`` keeps it). A plug-in's ``kind`` is its own ``module:Name``.
+    ``training.csv`` keeps it). A plug-in's ``kind`` is its own ``module:Name``. A model whose
+    training diverged and was started over may say so in ``given_up``, a tuple of ``GivenUp`` that
+    survives a file: the run then reports it (R020).
     """
 
     kind: ClassVar[str]
@@ -197,18 +213,51 @@ class FittedModel(Protocol):
 
 
 def forecasts_of(
-    model: FittedModel, values: Float32Array, rows: IntArray, clock: IntArray
+    model: FittedModel,
+    values: Float32Array,
+    rows: IntArray,
+    clock: IntArray,
+    stamps: pd.DatetimeIndex | None = None,
 ) -> Prediction:
     """Ask ``model`` for the decisions ``rows``, with the bars' numbers (n,) if it wants to know.
 
     A model whose forecasts depend on where in time a row stands has ``predict_at`` beside
     ``predict``, with ``clock`` as a third argument (see ``Sample.clock``).
+
+    Parameters
+    ----------
+    stamps
+        When the decisions are made, shape (m,), for the message.
+
+    Raises
+    ------
+    UsageError
+        What comes back is not one probability and one finite embedding per decision.
     """
     told = getattr(model, "predict_at", None)
-    if told is None:
-        return model.predict(values, rows)
-    made: Prediction = told(values, rows, clock)
+    made: Prediction = model.predict(values, rows) if told is None else told(values, rows, clock)
+    kind = getattr(model, "kind", type(model).__name__)
+    check_prediction(made, kind, rows if stamps is None else stamps)
     return made
+
+
+def check_prediction(made: Prediction, kind: str, rows: IntArray | pd.DatetimeIndex) -> None:
+    """Refuse forecasts that are no probabilities; a model without an opinion says 0.5."""
+    if made.p_up.shape != (len(rows),) or len(made.embedding) != len(rows):
+        raise UsageError(
+            f"the model '{kind}' gave p_up of shape {made.p_up.shape} and an embedding of "
+            f"{made.embedding.shape} for {len(rows):,} decisions; give one row for each"
+        )
+    mend = "P001: give each decision a probability from 0 to 1 (0.5 where there is no opinion)"
+    require_finite(made.p_up, f"p_up of the model '{kind}'", mend, rows=rows)
+    beyond = (made.p_up < 0) | (made.p_up > 1)
+    if beyond.any():
+        first = int(np.argmax(beyond))
+        raise UsageError(
+            f"p_up of the model '{kind}' is {made.p_up[first]:g} at {rows[first]} "
+            f"({int(beyond.sum()):,} of {len(rows):,} are no probabilities); {mend}"
+        )
+    require_finite(made.embedding, f"the embedding of the model '{kind}'", mend, rows=rows)
 
 
 class SignalModel(Protocol):
@@ -355,7 +404,7 @@ def read_config(folder: Path, kind: str | None = None) -> Mapping[str, Any]:
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise UsageError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; not a model's")
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"no saved model in {folder}: {CONFIG_FILE} is missing") from error
     except ValueError as error:

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from perpwalk.domain import Float32Array, FloatArray, IntArray, LabelArray
 from perpwalk.errors import UsageError
+from perpwalk.finite import require_finite
 from perpwalk.models.base import (
     CONFIG_FILE,
     EpochReport,
@@ -46,6 +47,9 @@ class LogisticModel:
             _log_loss(validation.label, model.logit(validation.values, validation.rows))
             for model in tried
         ]
+        require_finite(
+            losses, "the log loss of the regression", "scale the features", rows=STRENGTHS
+        )
         return tried[int(np.argmin(losses))]
 
 

@@ -17,7 +17,8 @@ import xgboost
 
 from perpwalk.config import XgbSection
 from perpwalk.domain import Float32Array, IntArray, LabelArray
-from perpwalk.errors import UsageError
+from perpwalk.errors import UsageError, UserError
+from perpwalk.finite import require_number
 from perpwalk.models.base import (
     EpochReport,
     FitContext,
@@ -115,6 +116,13 @@ class _Report(xgboost.callback.TrainingCallback):
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
         now = time.perf_counter()
         validation = evals_log["validation"]
+        for span, told in evals_log.items():
+            require_number(
+                float(told["logloss"][-1]),
+                f"the {span} loss of the trees in round {epoch + 1}",
+                "lower model.xgb.learning_rate",
+                UserError,
+            )
         self.history.add(
             EpochReport(
                 epoch=epoch + 1,

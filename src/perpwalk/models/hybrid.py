@@ -28,6 +28,7 @@ from perpwalk.models import boost, lstm
 from perpwalk.models.base import (
     EpochReport,
     FitContext,
+    GivenUp,
     History,
     Prediction,
     Sample,
@@ -137,6 +138,11 @@ class FittedHybrid:
     training: tuple[EpochReport, ...] = ()
 
     kind: ClassVar[str] = "lstm_xgb"
+
+    @property
+    def given_up(self) -> tuple[GivenUp, ...]:
+        """Attempts at the network's training that diverged."""
+        return self.view.embedder.given_up
 
     @property
     def embedder(self) -> Embedder:

@@ -1,8 +1,12 @@
 """Training the LSTM on direction, and the model that is this network alone.
 
 Binary cross-entropy, AdamW, gradients clipped by norm; the learning rate is cut where validation
-loss stops falling, and the weights of the best epoch are the ones kept. If the loss stops being a
-finite number, training starts over from new weights at half the learning rate, twice at most.
+loss stops falling, and the weights of the best epoch are the ones kept.
+
+Training has **diverged** when a loss, a gradient or a weight is no longer a finite number, or when
+a loss is more than ten times what saying one half would cost (10 ln 2 = 6.9). It then starts over,
+from the weights it began with, at a tenth of the learning rate; twice at most. What was given up is
+kept with the model (``GivenUp``) and reported by the run (R020).
 
 A warm start (see ``warm``) begins with the weights of the fold before, at a learning rate that has
 been cut once; these weights are the best so far, before the first epoch.
@@ -29,6 +33,7 @@ from perpwalk.models import warm
 from perpwalk.models.base import (
     EpochReport,
     FitContext,
+    GivenUp,
     History,
     Prediction,
     Sample,
@@ -48,17 +53,19 @@ from perpwalk.models.passes import Passes, passes
 from perpwalk.models.sequences import sequence_of
 
 ATTEMPTS = 3
+CUT = 0.1  # the learning rate of the next attempt, as a share of this one's
+EXPLODED = 10 * math.log(2)
 PACKAGES = ("torch", "safetensors", "numpy")
 
 log = logging.getLogger(__name__)
 
 
 class _DivergedError(Exception):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a number that training can go on from."""
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-        super().__init__(f"epoch {epoch}")
+    def __init__(self, epoch: int, reason: str) -> None:
+        self.epoch, self.reason = epoch, reason
+        super().__init__(f"epoch {epoch}: {reason}")
 
 
 def train_network(
@@ -86,7 +93,8 @@ def train_network(
         lesson = warm.new_and_replayed(
             train, cast("int", before.learned_until), carried.replay, context.seed
         )
-    for attempt in range(1, ATTEMPTS + 1):
+    given_up: list[GivenUp] = []
+    while len(given_up) < ATTEMPTS:
         try:
             with seeded(context.seed, device):
                 network = Network(train.values.shape[1], settings).to(device)
@@ -97,20 +105,31 @@ def train_network(
                         settings, lesson, validation, network, rate, through, context.seed
                     ).run(history, known=start is not None)
         except _DivergedError as diverged:
-            last_rate, rate = rate, rate / 2
+            given_up.append(GivenUp(diverged.epoch, rate, diverged.reason))
             log.warning(
-                "the training loss stopped being finite in epoch %d at learning rate %g "
-                "(attempt %d of %d)",
+                "training diverged in epoch %d at learning rate %g: %s (attempt %d of %d)",
                 diverged.epoch,
-                last_rate,
-                attempt,
+                rate,
+                diverged.reason,
+                len(given_up),
                 ATTEMPTS,
             )
+            if diverged.epoch == 0:  # the carried weights themselves: afresh, as without them
+                rate, start, lesson = settings.learning_rate, None, train
+            else:
+                rate *= CUT
             continue
-        return Embedder(network.state_dict(), settings, train.values.shape[1], int(number[-1]))
+        return Embedder(
+            network.state_dict(),
+            settings,
+            train.values.shape[1],
+            int(number[-1]),
+            tuple(given_up),
+        )
+    last = given_up[-1]
     raise UserError(
-        f"training diverged {ATTEMPTS} times, last at a learning rate of {last_rate:g}; "
-        "lower model.lstm.learning_rate, or check the scale of the features"
+        f"training diverged {ATTEMPTS} times, last at a learning rate of {last.learning_rate:g} "
+        f"({last.reason}); lower model.lstm.learning_rate, or check the scale of the features"
     )
 
 
@@ -174,15 +193,19 @@ class Training:
             self.optimizer.step()
             largest = torch.maximum(largest.to(norm.device), norm)
             count += len(batch)
-        _finite(largest.item(), epoch)
-        return _finite(float(summed) / count, epoch)
+        _finite(largest.item(), epoch, "gradient")
+        weights = sum(float(each.detach().sum()) for each in self.passes.parameters)
+        _finite(weights, epoch, "sum of the weights")
+        return _bounded(float(summed) / count, epoch, "training loss")
 
     def _evaluate(self, epoch: int) -> tuple[float, float | None]:
         """Return loss and AUC on validation."""
         logits = torch.from_numpy(self.passes.logits(self.validation))
         target = torch.from_numpy(self.validation.label.astype(np.float32))
         loss = nn.functional.binary_cross_entropy_with_logits(logits, target).item()
-        return _finite(loss, epoch), area_under_curve(self.validation.label, logits.numpy())
+        return _bounded(loss, epoch, "validation loss"), area_under_curve(
+            self.validation.label, logits.numpy()
+        )
 
     def _cut_rate(self) -> None:
         self.rate *= self.settings.lr_factor
@@ -193,9 +216,15 @@ class Training:
         return {name: w.detach().clone() for name, w in self.network.state_dict().items()}
 
 
-def _finite(loss: float, epoch: int) -> float:
-    if not math.isfinite(loss):
-        raise _DivergedError(epoch)
+def _finite(value: float, epoch: int, what: str) -> float:
+    if not math.isfinite(value):
+        raise _DivergedError(epoch, f"the {what} is {value}")
+    return value
+
+
+def _bounded(loss: float, epoch: int, what: str) -> float:
+    if _finite(loss, epoch, what) > EXPLODED:
+        raise _DivergedError(epoch, f"the {what} is {loss:.3g}, above {EXPLODED:.3g}")
     return loss
 
 
@@ -232,6 +261,11 @@ class FittedLstm:
     threads: int = 0
 
     kind: ClassVar[str] = "lstm"
+
+    @property
+    def given_up(self) -> tuple[GivenUp, ...]:
+        """Attempts at training that diverged."""
+        return self.embedder.given_up
 
     @property
     def timesteps(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from perpwalk.config import LstmSection
 from perpwalk.domain import Float32Array, IntArray
 from perpwalk.errors import ConfigError, UsageError
-from perpwalk.models.base import artifact
+from perpwalk.models.base import GivenUp, artifact
 from perpwalk.models.sequences import sequence_of
 
 WEIGHTS_FILE = "lstm.safetensors"
@@ -80,7 +81,12 @@ class Embedder:
     """A trained network, ready to forecast; keeps the float32 weights and a float64 twin.
 
     ``learned_until`` is the number of the last bar whose decision it learned from (see
-    ``Sample.clock``).
+    ``Sample.clock``), ``given_up`` the attempts at its training that diverged.
+
+    Raises
+    ------
+    UsageError
+        A weight is not a finite number.
     """
 
     def __init__(
@@ -89,8 +95,13 @@ class Embedder:
         sizes: LstmSection,
         features: int,
         learned_until: int | None = None,
+        given_up: tuple[GivenUp, ...] = (),
     ) -> None:
+        broken = [name for name, weight in weights.items() if not weight.isfinite().all()]
+        if broken:
+            raise UsageError(f"the weights '{broken[0]}' are not all finite; refit the model")
         self.sizes = sizes
+        self.given_up = given_up
         self.learned_until = learned_until
         self.sequence = sequence_of(sizes)
         self.features = features
@@ -147,6 +158,7 @@ class Embedder:
             "features": self.features,
             "lstm": self.sizes.model_dump(include=set(shape)),
             "learned_until": self.learned_until,
+            "given_up": [asdict(one) for one in self.given_up],
         }
 
     @classmethod
@@ -161,6 +173,7 @@ class Embedder:
                 sizes,
                 int(config["features"]),
                 None if learned_until is None else int(learned_until),
+                tuple(GivenUp(**one) for one in config.get("given_up", ())),
             )
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise UsageError(f"{file} and its config.json do not fit: {error}") from error
