@@ -127,7 +127,7 @@ def holding_price(equity: pd.DataFrame) -> pd.Series:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ledger:
-    """The whole account of one replay.
+    """The whole account of one replay; its tables stay as they are made.
 
     Attributes
     ----------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -85,7 +86,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         if isinstance(shown[name].dtype, pd.DatetimeTZDtype):
             shown[name] = iso_column(shown[name])
         elif shown[name].dtype == object or isinstance(shown[name].dtype, pd.StringDtype):
-            shown[name] = shown[name].map(_no_formula)
+            shown[name] = _without_formulas(shown[name])
     write_text(path, shown.to_csv(index=False, lineterminator="\n"))
 
 
@@ -103,14 +104,21 @@ def _refuse_infinity(path: Path, frame: pd.DataFrame) -> None:
 
 def iso_column(stamps: pd.Series[Any]) -> pd.Series[Any]:
     """Return stamps as ISO-8601 text with Z; NaT becomes None."""
-    return stamps.map(lambda t: None if pd.isna(t) else t.isoformat().replace("+00:00", "Z"))
+    known = stamps.notna().to_numpy()
+    # Nearly all are whole seconds, and these are written all at once.
+    if not (stamps[known] == stamps[known].dt.floor("s")).all():
+        return stamps.map(lambda t: None if pd.isna(t) else t.isoformat().replace("+00:00", "Z"))
+    seconds = stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[s]")
+    text = np.char.add(np.datetime_as_string(seconds, unit="s"), "Z").astype(object)
+    text[~known] = None
+    return pd.Series(text, index=stamps.index, name=stamps.name)
 
 
-def _no_formula(value: object) -> object:
+def _without_formulas(texts: pd.Series[Any]) -> pd.Series[Any]:
     """Keep a spreadsheet from running text that starts like a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return "'" + value
-    return value
+    harmful = [text for text in texts.unique() if str(text).startswith(("=", "+", "-", "@"))]
+    found = {text: f"'{text}" for text in harmful if isinstance(text, str)}
+    return texts.map(lambda text: found.get(text, text)) if found else texts
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -291,13 +299,16 @@ def _remove_empty(made: Sequence[Path]) -> None:
 
 def package_versions() -> dict[str, str | None]:
     """Return the installed version of each package a result may depend on."""
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: _version(name) for name in PACKAGES}
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    """Return what is installed, read once: what is loaded does not change under a process."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def code_hash(folders: Sequence[Path], files: Sequence[Path] = ()) -> str:

@@ -12,8 +12,9 @@ and the net PnL of all trades, the open one marked at the end, is the change in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -131,8 +132,7 @@ def _rows_by_close(ledger: Ledger, closes: IntArray) -> IntArray:
 # ── building ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class _Fill:
+class _Fill(NamedTuple):
     """One execution; ``quantity`` is signed, ``row`` the equity row of its bar."""
 
     row: int
@@ -148,9 +148,10 @@ class _Fill:
     def part(self, quantity: float) -> _Fill:
         """Return the part of this fill that trades ``quantity``, costs split by quantity."""
         share = quantity / self.quantity
-        return replace(
-            self, quantity=quantity, fee=self.fee * share, slippage=self.slippage * share
-        )
+        return _Fill(
+            self.row, self.symbol, self.time, quantity, self.price, self.reference_price,
+            self.fee * share, self.slippage * share, self.reason,
+        )  # fmt: skip
 
 
 @dataclass
@@ -245,11 +246,17 @@ def _parts(fill: _Fill, trade: _Trade | None) -> tuple[_Fill, ...]:
     return fill.part(closing), fill.part(fill.quantity - closing)
 
 
+_KNOWN: WeakKeyDictionary[Ledger, list[_Trade]] = WeakKeyDictionary()
+
+
 def _settled_trades(ledger: Ledger) -> list[_Trade]:
-    trades = _trades(ledger)
-    _settle_funding(trades, ledger)
-    _settle_liquidations(trades, ledger)
-    return trades
+    """Return the trades of a book, put together once: metrics, audit and tables all ask."""
+    if ledger not in _KNOWN:
+        trades = _trades(ledger)
+        _settle_funding(trades, ledger)
+        _settle_liquidations(trades, ledger)
+        _KNOWN[ledger] = trades
+    return _KNOWN[ledger]
 
 
 def _settle_funding(trades: list[_Trade], ledger: Ledger) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,8 +116,8 @@ def test_a_stamp_where_bars_are_missing_settles_on_what_was_carried_in() -> None
     ledger.funding.loc[0, "settle_time"] = book.close_time(2) + pd.Timedelta("5h")
 
     assert [-0.5, 0.0] == round_trips(ledger)["funding"].tolist()
-    ledger.funding.loc[0, "settle_time"] = ledger.equity["close_time"].iloc[3]
-    assert [0.0, -0.5] == round_trips(ledger)["funding"].tolist()
+    later = ledger.funding.assign(settle_time=ledger.equity["close_time"].iloc[3])
+    assert [0.0, -0.5] == round_trips(replace(ledger, funding=later))["funding"].tolist()
 
 
 def test_funding_that_nobody_can_have_earned_is_an_error() -> None:

@@ -9,18 +9,17 @@ from perpwalk.domain import Level
 from perpwalk.uncertainty import overlap
 from perpwalk.uncertainty.auc import auc
 from perpwalk.uncertainty.bootstrap import (
-    Draws,
     Target,
     auc_of,
     automatic_block_length,
     bootstrap,
     bootstrap_estimates,
     choose_block,
-    draw,
     mean_of,
     sharpe_of,
     stationary_variance_of_mean,
 )
+from perpwalk.uncertainty.draws import Draws, draw
 from perpwalk.uncertainty.estimate import Estimate
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from perpwalk.returns import max_drawdown, sortino, total_return, volatility
-from perpwalk.uncertainty.bootstrap import draw
 from perpwalk.uncertainty.compiled_paths import deepest_of_blocks
+from perpwalk.uncertainty.draws import draw
 from perpwalk.uncertainty.wealth import drawdown_band, growth, profit_factor
 
 RETURNS = np.random.default_rng(4).normal(1e-4, 0.004, 2000)

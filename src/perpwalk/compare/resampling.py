@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perpwalk.domain import BoolArray, Finding, FloatArray
-from perpwalk.uncertainty.bootstrap import CHUNK_VALUES, choose_block, draw, widening
+from perpwalk.uncertainty.bootstrap import choose_block, widening
+from perpwalk.uncertainty.draws import draws_of
 from perpwalk.uncertainty.estimate import STANDARD_NORMAL
 
 RESAMPLES = 2000
@@ -73,11 +74,9 @@ class Bounds:
 
 def counts(n: int, block: float, resamples: int, seed: int) -> Iterator[FloatArray]:
     """Yield how often each of ``n`` rows stands in each resample, shape (some, n), in all."""
-    rng = np.random.default_rng(seed)
-    at_once = max(1, CHUNK_VALUES // max(n, 1))
-    for done in range(0, resamples, at_once):
-        some = min(at_once, resamples - done)
-        rows = draw(n, block, some, rng).rows() + (np.arange(some) * n)[:, None]
+    for draws in draws_of(n, block, resamples, seed):
+        some = len(draws.first)
+        rows = draws.rows() + (np.arange(some) * n)[:, None]
         held = np.bincount(rows.ravel(), minlength=some * n).reshape(some, n)
         yield held.astype(np.float64)
 

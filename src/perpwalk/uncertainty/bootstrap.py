@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from perpwalk.domain import Finding, FloatArray, IntArray, Level
 from perpwalk.uncertainty.auc import Placements
+from perpwalk.uncertainty.draws import CHUNK_VALUES, Draws, draws_of
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
 from perpwalk.uncertainty.overlap import autocovariances, estimated_vif, sum_by
 
-CHUNK_VALUES = 4_000_000  # resampled rows held at a time: 32 MB of indices
 FEW_BLOCKS = 10
 T_BELOW_BLOCKS = 200
 DEGENERATE_SHARE = 0.01
@@ -118,67 +118,7 @@ def _too_few_blocks(where: str, n: int, length: float) -> Finding:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Some stationary-bootstrap resamples of ``n`` rows, kept as their blocks.
-
-    Block ``i`` runs from row ``starts[i]`` over ``lengths[i]`` rows, around the end to the start;
-    resample ``j`` consists of the blocks from ``first[j]`` on, and has ``n`` rows in all. A mean is
-    then a sum over blocks of differences of one prefix sum, without touching single rows.
-    """
-
-    n: int
-    starts: IntArray
-    lengths: IntArray
-    first: IntArray
-
-    def rows(self) -> IntArray:
-        """Return the row numbers, shape (resamples, n)."""
-        begins = np.cumsum(self.lengths) - self.lengths
-        offset = np.repeat(self.starts - begins, self.lengths)
-        rows: IntArray = np.arange(len(offset)) + offset
-        rows[rows >= self.n] -= self.n
-        return rows.reshape(len(self.first), self.n)
-
-    def means(self, values: FloatArray) -> FloatArray:
-        """Return the mean of ``values`` (shape (n,)) in each resample."""
-        # Centred, so that the prefix sums stay small and lose no digits to each other.
-        level = float(values.mean())
-        prefix = np.concatenate([[0.0], np.cumsum(np.tile(values - level, 2))])
-        blocks = prefix[self.starts + self.lengths] - prefix[self.starts]
-        means: FloatArray = np.add.reduceat(blocks, self.first) / self.n + level
-        return means
-
-
 Statistic = Callable[[Draws], FloatArray]
-
-
-def draw(n: int, block: float, resamples: int, rng: np.random.Generator) -> Draws:
-    """Return resamples of ``n`` rows in blocks of geometric length with mean ``block``."""
-    total = n * resamples
-    edges = _block_edges(total, 1 / block, rng)
-    # A resample begins a block of its own; where one begins there anyway, the first has no length.
-    own = np.arange(resamples) * n
-    before = np.searchsorted(edges, own)
-    begins = np.insert(edges, before, own)
-    return Draws(
-        n=n,
-        starts=rng.integers(0, n, size=len(begins)),
-        lengths=np.diff(begins, append=total),
-        first=before + np.arange(resamples),
-    )
-
-
-def _block_edges(total: int, chance: float, rng: np.random.Generator) -> IntArray:
-    """Return where blocks of geometric length begin, before ``total``."""
-    parts: list[IntArray] = []
-    reached = 0
-    while reached < total:
-        count = int((total - reached) * chance * 1.05) + 16
-        parts.append(reached + np.cumsum(rng.geometric(chance, size=count)))
-        reached = int(parts[-1][-1])
-    edges = np.concatenate(parts)
-    return edges[edges < total]
 
 
 def bootstrap(
@@ -188,13 +128,11 @@ def bootstrap(
 
     The draws depend on ``n``, ``block``, ``resamples`` and ``seed`` alone.
     """
-    rng = np.random.default_rng(seed)
-    at_once = max(1, CHUNK_VALUES // max(n, 1))
-    parts = []
-    for done in range(0, resamples, at_once):
-        draws = draw(n, block, min(at_once, resamples - done), rng)
-        parts.append([statistic(draws) for statistic in statistics])
-    return np.concatenate([np.array(part) for part in parts], axis=1)
+    parts = [
+        np.array([statistic(draws) for statistic in statistics])
+        for draws in draws_of(n, block, resamples, seed)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def mean_of(values: FloatArray) -> Statistic:
@@ -337,11 +275,13 @@ def bootstrap_estimates(
         ]
         return tuple(bare), tuple(findings)
     length = max(block.length for block in blocks)
-    asked = [t.statistic for t in targets] + [mean_of(t.influence) for t in targets]
+    asked = [t.statistic for t in targets]
+    if horizon > 1:
+        asked += [mean_of(t.influence) for t in targets]
     drawn = bootstrap(asked, n, length, resamples=resamples, seed=seed)
-    values, means = drawn[: len(targets)], drawn[len(targets) :]
     estimates = []
-    for target, found, mean in zip(targets, values, means, strict=True):
+    for k, (target, found) in enumerate(zip(targets, drawn, strict=False)):
+        mean = drawn[len(targets) + k] if horizon > 1 else None
         wider = widening(target.influence, mean, horizon, n / length, confidence)
         estimates.append(_estimate(target, found, length, confidence, seed, wider))
         findings += _degenerate(target.name, found)
@@ -349,14 +289,14 @@ def bootstrap_estimates(
 
 
 def widening(
-    influence: FloatArray, means: FloatArray, horizon: int, blocks: float, confidence: float
+    influence: FloatArray, means: FloatArray | None, horizon: int, blocks: float, confidence: float
 ) -> float:
     """Return by how much the percentiles have to be widened.
 
     By Student's t with few blocks. Where labels overlap, at least by what the resampled mean of
     the influence falls short of its long-run error: blocks cut dependence off at their ends, so
     that an interval for h = 24 would cover 91 % instead of 95 %
-    (``benchmarks/interval_coverage.py``).
+    (``benchmarks/interval_coverage.py``). ``means`` is None where they do not.
     """
     factor = 1.0
     if blocks < T_BELOW_BLOCKS:
@@ -364,7 +304,7 @@ def widening(
 
         upper = float(stdtrit(max(blocks - 1, 1.0), 0.5 + confidence / 2))
         factor = upper / two_sided_z(confidence)
-    spread = float(means.std())
+    spread = 0.0 if means is None else float(means.std())
     if horizon > 1 and spread > 0:
         inflated = estimated_vif(influence, horizon) * float(np.var(influence))
         factor = max(factor, float(np.sqrt(inflated / len(influence))) / spread)

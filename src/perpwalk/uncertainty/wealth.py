@@ -18,13 +18,12 @@ import numpy as np
 from perpwalk.domain import FloatArray
 from perpwalk.returns import drawdowns
 from perpwalk.uncertainty.bootstrap import (
-    Draws,
     Target,
     bootstrap_estimates,
     choose_block,
-    draw,
     stationary_variance_of_mean,
 )
+from perpwalk.uncertainty.draws import Draws, draw
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
 from perpwalk.uncertainty.overlap import fixed_b_widening, long_run_variance
 
