@@ -196,7 +196,7 @@ def run(config: Config) -> Outcome:
     """Do the whole job and say what came of it."""
     began = time.perf_counter()
     market = data.load_market(config.market, seed=config.seed)
-    prepared = stages.prepare(config, market)
+    (prepared,) = stages.prepare(config, [market])
     frame = frame_of(prepared)
     model_of = {}
     for fold in prepared.folds:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from joblib import Parallel, delayed
 
 from perpwalk.config import LstmSection
 from perpwalk.models import FitContext, Sample
@@ -108,6 +109,60 @@ def test_windowed_training_against_the_matrix_product(benchmark, threads):
         f"{max(rate) / max(limit):.0%} (best of each)"
     )
     benchmark.extra_info.update(share_of_product=share)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["onednn", "plain"])
+def test_torch_lstm_against_the_matrix_product(benchmark, fused):
+    """The same network as ``nn.LSTM`` under autograd, by oneDNN's fused layer and without it."""
+    windows = WINDOW.batch_size
+    left, out = torch.rand(PRODUCT, PRODUCT), torch.empty(PRODUCT, PRODUCT)
+    network = Network(FEATURES, WINDOW)
+    given = torch.rand(windows, WINDOW.timesteps, FEATURES)
+
+    def product() -> None:
+        torch.mm(left, left, out=out)
+
+    def step() -> None:
+        with torch.backends.mkldnn.flags(enabled=fused):
+            network.zero_grad()
+            network(given).sum().backward()
+
+    with threads_limited(1):
+        step()
+        rounds = in_turns(time.process_time, product, step)
+        benchmark.pedantic(step, rounds=1)
+
+    arithmetic = windows * flops_per_window(WINDOW) / (2 * PRODUCT**3)
+    share = statistics.median(arithmetic * p / s for p, s in rounds)
+    print(f"\nnn.LSTM, {'oneDNN' if fused else 'plain'}, 1 thread: {share:.0%} of the product")
+    benchmark.extra_info.update(share_of_product=share)
+
+
+def test_folds_side_by_side_against_one_after_the_other(benchmark):
+    """Four fits, two processes of one thread each against one process with two threads."""
+    given = sample(4096)
+    settings = LstmSection(epochs=1)
+
+    def fit(threads: int) -> None:
+        LstmModel(settings).fit(given, given, FitContext(device="cpu", threads=threads))
+
+    with Parallel(n_jobs=2) as workers:
+
+        def side_by_side() -> None:
+            workers(delayed(fit)(1) for _ in range(4))
+
+        def in_sequence() -> None:
+            for _ in range(4):
+                fit(2)
+
+        side_by_side()  # starts the workers and loads what they need
+        in_sequence()
+        rounds = in_turns(time.perf_counter, side_by_side, in_sequence)[:5]
+        benchmark.pedantic(side_by_side, rounds=1)
+
+    ratio = statistics.median(sequence / side for side, sequence in rounds)
+    print(f"\nfour fits on two cores: side by side {ratio:.2f} times as fast as in sequence")
+    benchmark.extra_info.update(ratio=ratio)
 
 
 def test_stretches_against_windows_in_training(benchmark):
