@@ -241,7 +241,7 @@ def _once(answered: Sequence[Answered], tell: Reporter) -> list[Answered]:
     """Keep the first of variants that are one and the same question."""
     kept: dict[str, Answered] = {}
     for one in answered:
-        key = one.asked.name if one.run is None else str(one.run.manifest["config_hash"])
+        key = one.asked.name if one.run is None else one.run.question
         if key in kept:
             tell.say(f"{one.asked.name} asks the same as {kept[key].asked.name}: shown once")
         kept.setdefault(key, one)
@@ -294,10 +294,7 @@ def _experiment(answered: Sequence[Answered]) -> str | None:
 
 def _place(out: Path, answered: Sequence[Answered]) -> Path:
     """Return the folder of this comparison: the same question has the same place."""
-    asked = sorted(
-        one.asked.name if one.run is None else str(one.run.manifest["config_hash"])
-        for one in answered
-    )
+    asked = sorted(one.asked.name if one.run is None else one.run.question for one in answered)
     digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()
     return out / (_experiment(answered) or SEVERAL) / f"comparison-{digest[:8]}"
 
@@ -311,7 +308,7 @@ def _count_trials(answered: Sequence[Answered], out: Path) -> tuple[Trials, tupl
     roots = {root.resolve() for root in (out, *(run.path.parent.parent for run in made))}
     ledgers = {root: trials.read(root) for root in sorted(roots)}
     on_record = {asked for ledger in ledgers.values() for asked in ledger.questions}
-    unknown = {str(run.manifest["config_hash"]) for run in made} - on_record
+    unknown = {run.question for run in made} - on_record
     counts = [trials.count(root) for root in ledgers]
     count = sum(one.n for one in counts) + len(unknown)
     sharpes = [r for root in ledgers for r in trials.sharpes(root, bar_seconds=bar_seconds)]

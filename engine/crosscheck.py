@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-import yaml
 
 from perpwalk.config import BrokerSection, ComputeSection, Config
 from perpwalk.domain import Finding, Level, Market, to_ns
@@ -18,6 +17,7 @@ from perpwalk.intrabar import on_bars_of, on_finer_bars
 from perpwalk.ledger import Ledger
 from perpwalk.recompute import recompute
 from perpwalk.reconcile import compare
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 
 TOLERANCE = 1e-9
@@ -69,8 +69,7 @@ def is_checked(compute: ComputeSection) -> bool:
 
 def covered(config: Config, answered: Run) -> bool:
     """Say whether a finished run has the second computation that the configuration asks for."""
-    asked = yaml.safe_load(answered.config_text).get("compute", {})
-    return is_checked(ComputeSection.model_validate(asked)) or not is_checked(config.compute)
+    return is_checked(config_of(answered).compute) or not is_checked(config.compute)
 
 
 def checked_by_replay(book: Ledger, replayed: Ledger) -> Finding:

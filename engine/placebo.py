@@ -29,6 +29,7 @@ from perpwalk.audit.score import Score
 from perpwalk.config import Config
 from perpwalk.domain import Finding, Forecast, LabelFrame
 from perpwalk.errors import UsageError
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 
 DRAWS = 19  # repetitions: the least p is then 0.05
@@ -221,7 +222,7 @@ def subject(
         if overrides:
             raise UsageError("--set belongs to a configuration; a finished run has its own")
         run = runs.load_run(item)
-        return configuration.load(run.path / "config.yaml"), run
+        return config_of(run), run
     layered = layers.read(item, overrides)
     config = configuration.of_layers(layered)
     return config, run_experiment(

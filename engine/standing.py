@@ -109,7 +109,7 @@ def renew(results: Path, run: Run, config: Config, hashes: Mapping[str, str]) ->
         return None
     stamps = pd.DatetimeIndex(run.equity["close_time"])
     found = look_outside(
-        results, config, digest=run.manifest["config_hash"], hashes=hashes, equity=run.equity,
+        results, config, digest=run.question, hashes=hashes, equity=run.equity,
         bar_seconds=(stamps[1] - stamps[0]).total_seconds() if len(stamps) > 1 else 3600.0,
     )  # fmt: skip
     before, now = Outside.of(run.audit), found.outside
@@ -205,7 +205,7 @@ def accept(run: Run, reason: str) -> Run | None:
         return None
     moment = pd.Timestamp.now("UTC").isoformat(timespec="seconds").replace("+00:00", "Z")
     accepted = {"reason": told, "at": moment, "by": _who()}
-    trials.accept(results_of(run), digest=run.manifest["config_hash"], acceptance=accepted)
+    trials.accept(results_of(run), digest=run.question, acceptance=accepted)
     document = {**run.audit, "verdict": {**verdict, "accepted": accepted}}
     return _rewritten(run, document, run.manifest)
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from engine import audits, crosscheck, ledger_engine, standing
 from engine.experiment import run_experiment
@@ -34,6 +33,7 @@ from perpwalk.config import Config
 from perpwalk.deflation import Deflated
 from perpwalk.domain import FloatArray, Market
 from perpwalk.errors import ConfigError, DataError, UsageError
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 from perpwalk.sweeps import Swept, Variant
 from perpwalk.uncertainty.multiple import effective_trials_of
@@ -203,12 +203,12 @@ class _Base:
 
     @classmethod
     def of(cls, run: Run) -> _Base:
-        config = configuration.resolve(yaml.safe_load(run.config_text))
+        config = config_of(run)
         if len(config.symbols) > 1:
             raise UsageError(f"{run.path} trades several contracts; a sweep takes one")
         market = data.load_markets(config)[0]
         hashes = audits.hashes_of([market])
-        if config.digest(hashes) != run.manifest["config_hash"]:
+        if config.digest(hashes) != run.question:
             raise DataError(
                 f"the data that {run.path} was made of are not the same any more; run "
                 "the configuration again, then sweep"
@@ -427,7 +427,7 @@ def _write(found: Sweep) -> None:
     runs.write_csv(found.path / "sweep.csv", found.table)
     document = {
         "run": found.run.path.name,
-        "config_hash": found.run.manifest["config_hash"],
+        "config_hash": found.run.question,
         "variants": len(found.table),
         "by": found.by,
         "independent_trials": found.worth,

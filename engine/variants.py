@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -18,10 +19,14 @@ from perpwalk import layers, runs
 from perpwalk.config import Config
 from perpwalk.errors import ConfigError, UsageError
 from perpwalk.layers import Layered
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
+from perpwalk.strict import one_line
 
 MAX_VARIANTS = 500
+MAX_RANGE = 200_000  # values of one range: as many variants as a sweep takes
 NAME_LENGTH = 48
+_MARK = "range of numbers "
 BASE = "base"
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?<![^,\s])({_NUMBER}):({_NUMBER}):(\d+)(?![^,\s])")
@@ -104,26 +109,36 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         key, equals, values = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise ConfigError(f"'--grid {text}' is not of the form section.key=value,value")
+            raise ConfigError(f"'--grid {text[:80]}' is not of the form section.key=value,value")
         if key in grid:
             raise ConfigError(f"'--grid {key}' is given twice; list all its values in one")
+        ranges: dict[str, list[float]] = {}
+        marked = _RANGE.sub(functools.partial(_marked, ranges), values)
         try:
-            found = layers.read_value(f"[{_RANGE.sub(_spaced, values)}]")
+            found = layers.read_value(f"[{marked}]")
         except yaml.YAMLError as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(f"'--grid {text}': {said}") from error
-        if not found:
-            raise ConfigError(f"'--grid {text}' has no value")
-        grid[key] = list(found)
+            raise ConfigError(f"'--grid {text[:80]}': {one_line(error)}") from error
+        if not isinstance(found, list) or not found:
+            raise ConfigError(f"'--grid {text[:80]}' has no value")
+        grid[key] = [
+            value
+            for one in found
+            for value in (ranges.get(one, [one]) if isinstance(one, str) else [one])
+        ]
     return grid
 
 
-def _spaced(found: re.Match[str]) -> str:
-    first, last, count = float(found[1]), float(found[2]), int(found[3])
-    if count < 2:
-        raise ConfigError(f"'{found[0]}': a range has at least two values")
+def _marked(ranges: dict[str, list[float]], found: re.Match[str]) -> str:
+    """Put a mark where a range stands, and its numbers under the mark."""
+    first, last, count = float(found[1]), float(found[2]), int(found[3][:9])
+    if not 2 <= count <= MAX_RANGE or len(found[3]) > 9:
+        raise ConfigError(f"'{found[0][:80]}': a range has from 2 to {MAX_RANGE:,} values")
+    if not math.isfinite(first - last):
+        raise ConfigError(f"'{found[0][:80]}': a range has two finite ends")
     step = (last - first) / (count - 1)
-    return ", ".join(repr(round(first + n * step, 12)) for n in range(count))
+    mark = f"{_MARK}{len(ranges)}"
+    ranges[mark] = [round(first + n * step, 12) for n in range(count)]
+    return mark
 
 
 def variant_of_file(files: Sequence[Path]) -> str:
@@ -177,7 +192,7 @@ def _is_finished(path: Path) -> bool:
 
 def _finished(run: Run) -> Asked:
     name = run.path.name.rpartition("-")[0] or run.path.name
-    config = configuration.resolve(yaml.safe_load(run.config_text))
+    config = config_of(run)
     shown = run.path.parent.name if name == BASE else name
     return Asked(
         name=clean(shown), folder=name, config=config, run=run, source=str(run.path)

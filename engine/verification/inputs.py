@@ -19,9 +19,9 @@ from engine.verification.facts import (
     of,
     same_files,
 )
-from perpwalk import config as configuration
 from perpwalk import data, fold_checks, preprocess, runs, seal
 from perpwalk.domain import Fold, Level
+from perpwalk.run_config import config_of
 
 TOLERANCE = 1e-9
 
@@ -40,7 +40,7 @@ def _sealed(facts: Facts) -> str:
 
 
 def _resolves(facts: Facts) -> str:
-    loaded = configuration.load(facts.path / "config.yaml")
+    loaded = config_of(facts.run)
     facts.known["configuration"] = loaded
     if loaded.to_yaml() != facts.run.config_text:
         raise FailedError("config.yaml is not what its own values resolve to")

@@ -7,10 +7,12 @@ the same data give the same answer.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import types
@@ -24,22 +26,34 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from perpwalk import layers
+from perpwalk import layers, strict
 from perpwalk.errors import ConfigError
 from perpwalk.layers import Layered
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DATA_FILES = ("ohlcv", "funding", "mark")
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(bars?|min|m|h|d|w)$")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(bars?|min|m|h|d|w)")
+_STAMP = re.compile(r"[0-9]{4}(?:-?[0-9]{2}){0,2}(?:[T ].{1,40})?")
 _HOURS = {"min": 1 / 60, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+def _check_name(text: str) -> str:
+    if strict.is_reserved(text):
+        raise ValueError(f"'{text}' is no name for a file on every system; choose another")
+    return text
+
+
+# A name becomes a folder or a part of a file's name: it cannot lead anywhere.
+Name = Annotated[str, Field(pattern=NAME_PATTERN), pydantic.AfterValidator(_check_name)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Width = Annotated[int, Field(ge=1, le=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Texts = Annotated[tuple[str, ...], pydantic.Strict(False)]  # YAML has lists, not tuples
+# YAML has lists, not tuples.
+Texts = Annotated[tuple[str, ...], pydantic.Strict(False), Field(max_length=1000)]
+LONGEST = pd.Timedelta(days=36_525)
 
 
 def parse_duration(text: str, interval: pd.Timedelta) -> pd.Timedelta:
@@ -50,32 +64,81 @@ def parse_duration(text: str, interval: pd.Timedelta) -> pd.Timedelta:
     >>> parse_duration("30d", pd.Timedelta("1h")).days
     30
     """
-    match = _DURATION.match(text)
+    match = _DURATION.fullmatch(text)
     if match is None:
-        raise ConfigError(f"'{text}' is no duration; write it like '20bars', '8h' or '30d'")
+        shown = text[:40]
+        raise ConfigError(f"'{shown}' is no duration; write it like '20bars', '8h' or '30d'")
     amount, unit = float(match[1]), match[2]
+    bar = interval / pd.Timedelta(hours=1) if unit.startswith("bar") else _HOURS[unit]
+    if amount * bar > LONGEST / pd.Timedelta(hours=1):
+        raise ConfigError(f"'{text}' is longer than a century")
     if unit.startswith("bar"):
         return interval * amount
     return pd.Timedelta(hours=amount * _HOURS[unit])
 
 
 def _check_duration(text: str) -> str:
-    if _DURATION.match(text) is None:
-        raise ValueError(f"'{text}' is no duration; write it like '20bars', '8h' or '30d'")
+    try:
+        parse_duration(text, pd.Timedelta(0))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
     return text
 
 
 Duration = Annotated[str, pydantic.AfterValidator(_check_duration)]
 
 
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return what goes to the user's own code as JSON can hold it; a date becomes its text."""
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, dict | list | tuple) and depth < 10:
+        if isinstance(value, dict):
+            return {str(key): _plain(inner, depth + 1) for key, inner in value.items()}
+        return [_plain(inner, depth + 1) for inner in value]
+    whole = isinstance(value, int) and abs(value) < 2**63
+    if value is None or whole or isinstance(value, str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise ValueError(f"takes texts, numbers, lists and mappings, not {str(value)[:40]!r}")
+
+
+Params = Annotated[dict[str, Any], pydantic.BeforeValidator(_plain)]
+
+
 def _check_stamp(value: Any) -> str:
     """Accept a date or stamp, read tz-naive as UTC, and normalise to ISO-8601 with Z."""
+    return read_stamp(value).isoformat().replace("+00:00", "Z")
+
+
+def read_stamp(value: Any) -> pd.Timestamp:
+    """Return a date or stamp in UTC; without a zone it is read as UTC.
+
+    Only what begins with its year is a stamp: a bare number could be a year or nanoseconds, and
+    *now* is another question tomorrow.
+
+    >>> read_stamp("2024-01-31")
+    Timestamp('2024-01-31 00:00:00+0000', tz='UTC')
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    refused = f"{str(value)[:40]!r} is no date; write it like 2023-12-31T00:00:00Z"
+    dated = isinstance(value, datetime.date)
+    if not dated and not (isinstance(value, str) and _STAMP.fullmatch(value.strip())):
+        raise ValueError(refused)
     try:
         stamp = pd.Timestamp(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"'{value}' is no date; write it like 2023-12-31T00:00:00Z") from error
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    return stamp.isoformat().replace("+00:00", "Z")
+        stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
+        stamp.as_unit("ns")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(refused) from error
+    if pd.isna(stamp) or not 1900 <= stamp.year < 2200:
+        raise ValueError(refused)
+    return stamp
 
 
 Stamp = Annotated[str, pydantic.BeforeValidator(_check_stamp)]
@@ -111,9 +174,9 @@ class Simulate(Section):
     premium_sd: NonNegative = 3e-4
     funding_hours: Literal[1, 2, 4, 8] = 8
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    common_seed: Annotated[int, Field(ge=0)] = 0
+    common_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     listed: Stamp | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
 
 
 class MarketSection(Section):
@@ -191,7 +254,7 @@ class LabelSection(Section):
     """
 
     kind: str = "sign"
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
     horizon: Duration = "1bars"
     price: Literal["close", "next_open"] = "close"
     ties: Literal["drop", "up", "down"] = "drop"
@@ -230,6 +293,9 @@ class WalkForwardSection(Section):
         return self
 
 
+MOST_ACTIVATIONS = 4_000_000_000  # of one step of training: 16 GB
+
+
 class LstmSection(Section):
     """The sequence model. Sizes are the predecessor's by default.
 
@@ -248,8 +314,8 @@ class LstmSection(Section):
     layers: Annotated[int, Field(ge=1, le=8)] = 2
     hidden: Annotated[int, Field(ge=1, le=4096)] = 128
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    dense: Count = 64
-    embedding: Count = 32
+    dense: Width = 64
+    embedding: Width = 32
     epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
     stretch: Annotated[int, Field(ge=1, le=10_000)] = 128
@@ -261,6 +327,19 @@ class LstmSection(Section):
     lr_patience: Annotated[int, Field(ge=0)] = 0
     lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     precision: Literal["float32", "mixed"] = "float32"
+
+    @pydantic.model_validator(mode="after")
+    def _a_step_fits_memory(self) -> LstmSection:
+        bars = self.timesteps * self.batch_size
+        if self.sequence == "stream":
+            bars = (self.timesteps + self.stretch) * self.stretch_batch
+        numbers = bars * self.hidden * self.layers
+        if numbers > MOST_ACTIVATIONS:
+            raise ValueError(
+                f"one step of training would hold {numbers:,} numbers; at most "
+                f"{MOST_ACTIVATIONS:,} are possible: lower timesteps, hidden or batch_size"
+            )
+        return self
 
 
 class XgbSection(Section):
@@ -296,7 +375,7 @@ class ModelSection(Section):
     raw_features: bool = False
     lstm: LstmSection = LstmSection()
     xgb: XgbSection = XgbSection()
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
 
 
 SHIPPED = "strategies."  # where perpwalk's own strategies lie
@@ -314,7 +393,7 @@ class StrategySection(Section):
     name: str = "strategies.lstm_xgb:LongShort"
     forming: Duration | None = None
     threshold: Literal["validation"] | Fraction = "validation"
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -485,7 +564,9 @@ class Config(Section):
     name: Name = "experiment"
     seed: Seed = 7
     market: MarketSection = MarketSection()
-    markets: Annotated[tuple[MarketSection, ...], pydantic.Strict(False)] = ()
+    markets: Annotated[
+        tuple[MarketSection, ...], pydantic.Strict(False), Field(max_length=1000)
+    ] = ()
     features: FeaturesSection = FeaturesSection()
     label: LabelSection = LabelSection()
     walk_forward: WalkForwardSection = WalkForwardSection()
@@ -603,6 +684,8 @@ class Config(Section):
             del section["exchange"], section["store"]  # where from; the hashes say what
         question["features"]["modules"] = [_content(file) for file in self.features.modules]
         question["strategy"]["name"] = named_by_content(self.strategy.name)
+        slippage = question["broker"]["slippage"]
+        slippage["kind"] = named_by_content(slippage["kind"])
         question["label"]["kind"] = named_by_content(self.label.kind)
         for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check"):
             del question["compute"][name]
@@ -723,7 +806,7 @@ def _alone(config: Config) -> Config:
 def _readable(error: pydantic.ValidationError) -> ConfigError:
     """Turn the first problem into a sentence, with the near miss for an unknown key."""
     problem = error.errors()[0]
-    path = [str(part) for part in problem["loc"]]
+    path = [str(part)[:60] for part in problem["loc"]]
     more = len(error.errors()) - 1
     tail = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
     key = ".".join(path) or None
@@ -732,7 +815,7 @@ def _readable(error: pydantic.ValidationError) -> ConfigError:
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
         return ConfigError(f"unknown key; {hint}{tail}", key=key)
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")[:600]
     shown = repr(problem["input"])
     given = "" if isinstance(problem["input"], dict) or len(shown) > 80 else f" (found {shown})"
     return ConfigError(f"{message}{given}{tail}", key=key)
@@ -816,10 +899,13 @@ def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Co
 
     strategy = plugin(config.strategy.name, "strategy.name")
     label = plugin(config.label.kind, "label.kind")
+    slippage = config.broker.slippage
+    charged = slippage.model_copy(update={"kind": plugin(slippage.kind, "broker.slippage.kind")})
     return config.model_copy(
         update={
             "strategy": config.strategy.model_copy(update={"name": strategy}),
             "label": config.label.model_copy(update={"kind": label}),
+            "broker": config.broker.model_copy(update={"slippage": charged}),
             "market": with_files(config.market, "market"),
             "markets": tuple(with_files(section, "markets") for section in config.markets),
             "features": config.features.model_copy(update={"modules": modules}),

@@ -20,6 +20,9 @@ import yaml
 from perpwalk.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
+MAX_VALUES = 5_000  # keys and values of one file: a whole configuration has some two hundred
+MAX_DEPTH = 20
+MAX_EXTENDS = 20  # files one upon another
 EXTENDS = "extends"
 
 
@@ -97,6 +100,8 @@ def _refuse_value_as_section(raw: Mapping[str, Any], key: str) -> None:
 
 def _layered(path: Path, extended_by: tuple[Path, ...]) -> Layered:
     chain = (*extended_by, path)
+    if len(chain) > MAX_EXTENDS:
+        raise ConfigError(f"more than {MAX_EXTENDS} files extend each other", key=EXTENDS)
     if path.resolve() in [file.resolve() for file in extended_by]:
         circle = " extends ".join(map(str, chain))
         raise ConfigError(f"the files extend each other in a circle: {circle}", key=EXTENDS)
@@ -162,19 +167,28 @@ def parse_override(override: str) -> tuple[str, Any]:
     """Split ``a.b.c=value`` into key and value; the value is read as YAML."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"'--set {override}' is not of the form section.key=value")
+        raise ConfigError(f"'--set {override[:80]}' is not of the form section.key=value")
     try:
         return key.strip(), read_value(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"'--set {override}': {_one_line(error)}") from error
+        raise ConfigError(f"'--set {override[:80]}': {_one_line(error)}") from error
 
 
 # ── YAML ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def read_value(text: str) -> Any:
-    """Read one YAML value as strictly as a file."""
-    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
+    """Read one YAML value as strictly as a file.
+
+    Raises
+    ------
+    yaml.YAMLError
+        It is no YAML, or more of it than a configuration can have use for.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
+    except (ValueError, OverflowError, RecursionError) as error:  # of a date, a number, a depth
+        raise yaml.YAMLError(f"{error}") from error
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
@@ -182,6 +196,8 @@ def read_mapping(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; is it a config?")
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ConfigError(f"{file} is no regular file; give the path of a YAML file")
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"no configuration at {file}; give the path of a YAML file") from error
@@ -201,9 +217,31 @@ def read_mapping(file: Path) -> dict[str, Any]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe loader that refuses aliases and repeated keys, and reads ``1e-4`` as a number."""
+    """Safe loader that refuses aliases and repeated keys, and reads ``1e-4`` as a number.
+
+    It counts values and depth as it goes, so that neither a bomb nor a mountain is ever built.
+    """
+
+    values = 0
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        self.values += 1
+        self.depth += 1
+        if self.values > MAX_VALUES or self.depth > MAX_DEPTH:
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            said = (
+                f"nested more than {MAX_DEPTH} deep"
+                if self.depth > MAX_DEPTH
+                else f"more than {MAX_VALUES:,} keys and values"
+            )
+            raise yaml.composer.ComposerError(None, None, said, event.start_mark)
+        try:
+            return self._composed(parent, index)
+        finally:
+            self.depth -= 1
+
+    def _composed(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(
@@ -236,4 +274,7 @@ _StrictLoader.add_implicit_resolver(
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:_MOST_SAID]
+
+
+_MOST_SAID = 400  # of what the parser says: it may quote the file

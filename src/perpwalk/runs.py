@@ -29,16 +29,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perpwalk import locks
+from perpwalk import locks, run_files
 from perpwalk.domain import DataSource
 from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError
-from perpwalk.finite import infinite_key, read_json, require_finite
+from perpwalk.finite import infinite_key, require_finite
 
 PACKAGES = (
     "perpwalk", "backtrader", "torch", "xgboost", "numpy", "pandas", "scikit-learn", "scipy",
     "quantstats", "pyarrow", "ta-lib", "numba", "arch", "statsmodels", "pydantic", "safetensors",
 )  # fmt: skip
 PARTIAL = ".partial"
+_AGAIN = "make the run again (`perpwalk run … --force`)"
 
 
 # ── whole files ──────────────────────────────────────────────────────────────────────────────────
@@ -380,62 +381,70 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """``manifest.json`` as a dict."""
-        return self._json("manifest.json")
+        return run_files.read_document(self._existing("manifest.json"))
 
     @cached_property
     def audit(self) -> dict[str, Any]:
         """``audit.json``: verdict and findings."""
-        return self._json("audit.json")
+        return run_files.read_document(self._existing("audit.json"))
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """``metrics.csv``: one row per period; undefined values are NaN in the frame."""
-        return self._csv("metrics.csv", stamps=("start", "end"))
+        return self._table("metrics.csv")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """``predictions.parquet``: one row per test decision."""
-        return pd.read_parquet(self._existing("predictions.parquet"))
+        return self._table("predictions.parquet")
 
     @cached_property
     def equity(self) -> pd.DataFrame:
         """``equity.parquet``: one row per bar."""
-        return pd.read_parquet(self._existing("equity.parquet"))
+        return self._table("equity.parquet")
 
     @cached_property
     def folds(self) -> pd.DataFrame:
         """``folds.csv``: one row per fold."""
-        return self._csv("folds.csv")
+        return self._table("folds.csv")
 
     @cached_property
     def training(self) -> pd.DataFrame:
         """``training.csv``: one row per fold and epoch."""
-        return self._csv("training.csv")
+        return self._table("training.csv")
 
     @cached_property
     def seeds(self) -> pd.DataFrame | None:
         """``seeds.csv``: one row per seed the model was trained with; None without repeats."""
-        return self._csv("seeds.csv") if (self.path / "seeds.csv").is_file() else None
+        return self._table("seeds.csv") if (self.path / "seeds.csv").is_file() else None
 
     @cached_property
     def trades(self) -> pd.DataFrame:
         """``trades.csv``: round trips."""
-        return self._csv("trades.csv", stamps=("opened_at", "closed_at"))
+        return self._table("trades.csv")
 
     @cached_property
     def orders(self) -> pd.DataFrame:
         """``orders.csv``: every order with its fate."""
-        return self._csv("orders.csv", stamps=("created_at", "finished_at"))
+        return self._table("orders.csv")
 
     @cached_property
     def funding(self) -> pd.DataFrame:
         """``funding.csv``: every settlement."""
-        return self._csv("funding.csv", stamps=("settle_time",))
+        return self._table("funding.csv")
 
     @cached_property
     def config_text(self) -> str:
         """``config.yaml`` as it stands."""
-        return self._existing("config.yaml").read_text(encoding="utf-8")
+        return run_files.read_text(self._existing("config.yaml"))
+
+    @property
+    def question(self) -> str:
+        """The hash of what was asked (``config_hash`` of the manifest)."""
+        found = self.manifest.get("config_hash")
+        if found is None:
+            raise UsageError(f"{self.path / 'manifest.json'} has no config_hash; {_AGAIN}")
+        return str(found)
 
     def _existing(self, name: str) -> Path:
         path = self.path / name
@@ -443,24 +452,8 @@ class Run:
             raise UsageError(f"{self.path} has no {name}; is it the folder of a finished run?")
         return path
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            value = read_json(self._existing(name).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{self.path / name} is no valid JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise UsageError(f"{self.path / name} does not hold an object")
-        return value
-
-    def _csv(self, name: str, stamps: Sequence[str] = ()) -> pd.DataFrame:
-        try:
-            frame = pd.read_csv(self._existing(name))
-        except (ValueError, pd.errors.ParserError) as error:
-            raise UsageError(f"{self.path / name} is no valid CSV: {error}") from error
-        for column in stamps:
-            if column in frame:
-                frame[column] = pd.to_datetime(frame[column], utc=True)
-        return frame
+    def _table(self, name: str) -> pd.DataFrame:
+        return run_files.read_table(self._existing(name))
 
 
 def load_run(path: Path | str) -> Run:

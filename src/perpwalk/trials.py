@@ -28,11 +28,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+import pydantic
 
+from perpwalk import strict
 from perpwalk.domain import Finding, FloatArray, Level
 from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.runs import write_csv
@@ -249,8 +251,13 @@ def read_returns(results: Path, trial: PastTrial) -> pd.Series | None:
         return None
     if _short_hash(content) != trial.returns:
         return None
-    frame = pd.read_csv(path, parse_dates=["day"])
-    return pd.Series(frame["return"].to_numpy(), index=pd.DatetimeIndex(frame["day"]))
+    kinds = {"day": strict.STAMP, "return": strict.NUMBER}
+    try:
+        frame = strict.read_csv(path, kinds, ("day", "return"))
+    except (strict.NotAsWrittenError, OSError):
+        return None
+    days = pd.DatetimeIndex(frame["day"]).tz_localize(None)
+    return pd.Series(frame["return"].to_numpy(dtype=float), index=days)
 
 
 def _record(event: str, trial: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -496,13 +503,74 @@ class _Reading:
 def _checked(line: bytes) -> dict[str, Any] | None:
     """Return the record of a line whose checksum holds, else None."""
     try:
-        record = json.loads(line)
+        record = strict.parse_json(line)
     except ValueError:
         return None
     if not isinstance(record, dict) or "check" not in record:
         return None
     check = record.pop("check")
-    return record if check == _short_hash(_compact(record).encode()) else None
+    if check != _short_hash(_compact(record).encode()):
+        return None
+    try:  # the sum is right, and whoever wrote it may be anybody
+        _SHAPES.get(str(record.get("event")), _Ended).model_validate(record)
+    except pydantic.ValidationError:
+        return None
+    return record
+
+
+class _Line(pydantic.BaseModel):
+    """What a line of the ledger has in common; what is not named may be anything."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    event: str
+    id: str
+    time: str
+    after: str
+
+
+# Names become parts of paths beside the ledger.
+_Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+_Count = Annotated[int, pydantic.Field(ge=0, le=10**12)]
+_Seconds = Annotated[float | int, pydantic.Field(gt=0)]
+
+
+class _Begun(_Line):
+    experiment: str
+    variant: str
+    digest: _Name
+    prior: _Count | None = None
+
+
+class _Ended(_Line):
+    status: Literal["finished", "failed", "interrupted"]
+    verdict: str | None = None
+    sharpe: float | int | None = None
+    bars: _Count | None = None
+    bar_seconds: _Seconds | None = None
+    returns: str | None = None
+
+
+class _Declared(_Line):
+    prior: _Count
+
+
+class _Swept(_Line):
+    experiment: str
+    count: _Count
+    worth: float | int
+    bar_seconds: _Seconds
+    file: _Name
+    hash: str
+
+
+class _Acceptance(_Line):
+    digest: str
+
+
+_SHAPES: Mapping[str, type[_Line]] = {
+    "begun": _Begun, "ended": _Ended, "declared": _Declared, SWEPT: _Swept, ACCEPTED: _Acceptance,
+}  # fmt: skip
 
 
 def _past_sweep(results: Path, key: str, record: Mapping[str, Any]) -> PastSweep:
@@ -523,8 +591,11 @@ def _ratios(path: Path, kept: str) -> dict[str, float] | None:
         return None
     if _short_hash(content) != kept:
         return None
-    frame = pd.read_csv(path)
-    return dict(zip(frame["digest"], frame["sharpe"].astype(float), strict=True))
+    try:
+        frame = strict.read_csv(path, {"sharpe": strict.NUMBER}, ("digest", "sharpe"))
+    except (strict.NotAsWrittenError, OSError):
+        return None
+    return dict(zip(frame["digest"].map(str), frame["sharpe"].astype(float), strict=True))
 
 
 def _past_trial(key: str, content: Mapping[str, Any]) -> PastTrial:

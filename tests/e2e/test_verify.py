@@ -175,7 +175,10 @@ OUTPUTS = {
     "metrics.json": edit_json("metrics.json", better),
     "training.csv": edit_table("training.csv", "epoch", lambda epochs: epochs + epochs.index % 2),
     "audit.json": edit_json(
-        "audit.json", lambda a: a | {"evidence": a["evidence"] | {"sharpe": {"value": 9.0}}}
+        "audit.json",
+        lambda a: (
+            a | {"evidence": a["evidence"] | {"sharpe": a["evidence"]["sharpe"] | {"value": 9.0}}}
+        ),
     ),
 }
 

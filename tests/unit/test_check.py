@@ -61,8 +61,9 @@ def folder_of(
     runs.write_csv(place / "folds.csv", pd.DataFrame({"fold": numbers, "threshold": threshold}))
     verdict = {"overall": overall, "predictive": overall, "economic": "inconclusive"}
     runs.write_json(place / "audit.json", {"verdict": verdict, "findings": list(findings)})
-    idle = ("fee", "slippage", "liquidation", "funding", "traded_notional")
-    book = {name: np.zeros(len(predictions)) for name in idle}
+    idle = ("position", "fee", "slippage", "liquidation", "funding", "traded_notional")
+    book = {"close_time": predictions["close_time"], "price": 100.0, "cash": 0.0}
+    book |= {name: np.zeros(len(predictions)) for name in idle}
     book |= {"price_pnl": np.ones(len(predictions))}
     book |= {"equity": 10_000.0 + np.arange(1, len(predictions) + 1)}
     runs.write_parquet(place / "equity.parquet", pd.DataFrame(book))
@@ -156,7 +157,9 @@ def test_a_suspect_run_is_not_passed_until_someone_says_why(tmp_path: Path) -> N
     """Suspicion turns a pass into no answer (exit 4); a recorded reason lifts it."""
     run = folder_of(tmp_path / "run", forecasts(0.4), overall="suspect", sealed=False)
     answer = check_run(run)
-    note = run.audit | {"verdict": run.audit["verdict"] | {"accepted": "checked by hand"}}
+    note = run.audit | {
+        "verdict": run.audit["verdict"] | {"accepted": {"reason": "checked by hand", "at": "today"}}
+    }
     runs.write_json(run.path / "audit.json", note)
     accepted = check_run(runs.load_run(run.path))
 

@@ -15,17 +15,17 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import yaml
 
 from perpwalk import seal
 from perpwalk.audit.evidence import RULES, naive_rules
 from perpwalk.audit.predictions import PredictionContext, audit_pooled, audit_predictions
-from perpwalk.config import Config, parse_duration, resolve
+from perpwalk.config import Config, parse_duration
 from perpwalk.costs import CostSummary
 from perpwalk.domain import Finding, FloatArray, Level, about
 from perpwalk.errors import UsageError
 from perpwalk.labels import duration_bars
 from perpwalk.metrics import Scored, of_symbol, scored_rows
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 from perpwalk.simulate_truth import reachable
 from perpwalk.uncertainty.auc import delong_interval, placements
@@ -199,7 +199,7 @@ class _Case:
 
     @classmethod
     def of(cls, run: Run, confidence: float, seed: int) -> _Case:
-        config = _config(run)
+        config = config_of(run)
         predictions = predictions_with_thresholds(run)
         interval = parse_duration(config.market.interval, pd.Timedelta(0))
         horizon = duration_bars(config.label.horizon, interval, key="label.horizon")
@@ -275,16 +275,6 @@ def predictions_with_thresholds(run: Run) -> pd.DataFrame:
         fold = " ".join(map(str, predictions[keys][np.isnan(threshold)].iloc[0]))
         raise UsageError(f"{run.path / 'folds.csv'} has no threshold for fold {fold}")
     return predictions.assign(threshold=threshold.astype(float))
-
-
-def _config(run: Run) -> Config:
-    try:
-        raw = yaml.safe_load(run.config_text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{run.path / 'config.yaml'} is not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise UsageError(f"{run.path / 'config.yaml'} holds no mapping")
-    return resolve(raw)
 
 
 def _known_best(config: Config) -> dict[str, float] | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-import yaml
 
 from perpwalk.audit.evidence import naive_rules
 from perpwalk.compare.data import Bars, Variant
-from perpwalk.config import Config, parse_duration, resolve
+from perpwalk.config import Config, parse_duration
 from perpwalk.labels import duration_bars
 from perpwalk.metrics import scored_rows
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 
 TOLD_ERRORS = 3
@@ -28,7 +28,7 @@ def variant_of(
     UserError
         A file of the run is missing or unreadable.
     """
-    config = resolve(yaml.safe_load(run.config_text))
+    config = config_of(run)
     interval = parse_duration(config.market.interval, _HOUR)
     horizon = duration_bars(config.label.horizon, interval, key="label.horizon")
     judged = run.predictions.merge(run.folds[["fold", "threshold"]], on="fold", how="left")
@@ -66,5 +66,5 @@ def _facts(run: Run, config: Config) -> dict[str, str]:
         "model": config.model.kind,
         "strategy": config.strategy.name,
         "run": str(run.path),
-        "config_hash": str(run.manifest["config_hash"]),
+        "config_hash": run.question,
     }

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from perpwalk.config import read_stamp
 from perpwalk.data.columns import check_symbol
 from perpwalk.data.contents import Contents, load_bars
 from perpwalk.data.gaps import GapPolicy, Rows, settle_gaps
@@ -32,6 +33,7 @@ from perpwalk.domain import (
     Level,
     to_ns,
 )
+from perpwalk.errors import UsageError
 
 Read = tuple[BarFrame, tuple[Finding, ...], DataSource]
 
@@ -218,9 +220,10 @@ def _single(
 
 def stamp_ns(stamp: pd.Timestamp | str) -> int:
     """Return a stamp as UTC nanoseconds; without a zone it is read as UTC."""
-    time = pd.Timestamp(stamp)
-    aware = time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
-    return int(to_ns(aware))
+    try:
+        return int(to_ns(read_stamp(stamp)))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def short_findings(

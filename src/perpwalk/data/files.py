@@ -10,14 +10,23 @@ import codecs
 import gzip
 import hashlib
 import io
+import lzma
+import stat
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from perpwalk.errors import DataError
 
 MAX_BYTES = 2 * 1024**3  # of a file and of what it unpacks to: ten years of one-minute bars fit
+MAX_JSON_BYTES = 256 * 1024**2  # it takes ten times as much memory while it is read
+MAX_LINE_BYTES = 1024**2
+MAX_RATIO = 250  # of what comes out to what went in; text of numbers shrinks to a tenth or so
+SMALL = 16 * 1024**2  # below this no ratio is a threat
+_CHUNK = 1024**2
 
 _MAGIC = (
     (b"\x1f\x8b", "gz"),
@@ -27,6 +36,11 @@ _MAGIC = (
     (b"FEA1", "feather"),
     (b"\x93NUMPY", "npy"),
 )
+# What zipfile and its decompressors raise of a file that is none: offsets, names, methods, data.
+ZIP_ERRORS = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError,
+    ValueError, IndexError, OverflowError, struct.error,
+)  # fmt: skip
 _WIDE_TEXT = {
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
@@ -70,7 +84,8 @@ def read_content(path: Path | str) -> Content:
     ------
     DataError
         No regular file is there, it cannot be read, is empty, damaged, encrypted, larger than
-        ``MAX_BYTES`` (packed or unpacked), or neither text nor a known binary format.
+        ``MAX_BYTES`` (packed or unpacked), text with a line longer than ``MAX_LINE_BYTES``, or
+        neither text nor a known binary format.
     """
     file = Path(path)
     raw = _read_bytes(file)
@@ -95,12 +110,49 @@ def _read_bytes(file: Path) -> bytes:
         size = file.stat().st_size
         if size > MAX_BYTES:
             raise DataError(f"holds {size:,} bytes; at most {MAX_BYTES:,} are read", path=file)
-        raw = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=file) from error
+        with file.open("rb") as stream:
+            raw = _bounded(file, stream, size)
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot be read: {said}", path=file) from error
     if not raw:
         raise DataError("the file is empty (0 bytes)", path=file)
     return raw
+
+
+def _bounded(file: Path, stream: IO[bytes] | gzip.GzipFile, packed: int) -> bytes:
+    """Read piece by piece and stop where it gets too much, or where a line has no end.
+
+    JSON may be one long line; it is held to a size of its own.
+    """
+    parts: list[bytes] = []
+    size = line = 0
+    kind = None
+    does = "unpacks to" if isinstance(stream, gzip.GzipFile | zipfile.ZipExtFile) else "holds"
+    while part := stream.read(_CHUNK):
+        kind = kind or _kind_of_start(part)
+        parts.append(part)
+        size += len(part)
+        end = part.rfind(b"\n")
+        line = line + len(part) if end < 0 else len(part) - end - 1
+        limit = MAX_JSON_BYTES if kind == "json" else MAX_BYTES
+        if size > limit:
+            raise DataError(f"{does} more than {limit:,} bytes; refused", path=file)
+        if size > SMALL and size > MAX_RATIO * packed:
+            raise DataError(f"unpacks to {MAX_RATIO} times its size and more; refused", path=file)
+        if kind == "text" and line > MAX_LINE_BYTES and b"\r" not in part:
+            raise DataError(
+                f"has a line of more than {MAX_LINE_BYTES:,} bytes; is it a CSV file?", path=file
+            )
+    return b"".join(parts)
+
+
+def _kind_of_start(start: bytes) -> str:
+    """Tell text from JSON and from what has no lines, by how it starts."""
+    wide = start.startswith(tuple(mark for marks in _WIDE_TEXT.values() for mark in marks))
+    if _magic(start) is not None or wide or b"\x00" in start[:4096]:
+        return "binary"
+    return "json" if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"[", b"{") else "text"
 
 
 def _magic(raw: bytes) -> str | None:
@@ -143,7 +195,7 @@ def _utf8(file: Path, data: bytes) -> bytes:
 def _gunzip(file: Path, raw: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            return _within_bounds(file, stream.read(MAX_BYTES + 1))
+            return _bounded(file, stream, len(raw))
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"the gzip file is cut short or damaged: {error}", path=file) from error
 
@@ -153,8 +205,8 @@ def _unzip(file: Path, raw: bytes) -> tuple[bytes, str]:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             member = _only_member(file, archive)
             with archive.open(member) as stream:
-                return _within_bounds(file, stream.read(MAX_BYTES + 1)), member.filename
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+                return _bounded(file, stream, len(raw)), member.filename
+    except ZIP_ERRORS as error:
         raise DataError(f"the zip file is cut short or damaged: {error}", path=file) from error
 
 
@@ -172,10 +224,6 @@ def _only_member(file: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         )
     if members[0].flag_bits & 1:
         raise DataError("the zip file is encrypted; unpack it first", path=file)
+    if stat.S_ISLNK(members[0].external_attr >> 16):
+        raise DataError("the zip file holds a link, not a file", path=file)
     return members[0]
-
-
-def _within_bounds(file: Path, data: bytes) -> bytes:
-    if len(data) > MAX_BYTES:
-        raise DataError(f"unpacks to more than {MAX_BYTES:,} bytes; refused", path=file)
-    return data

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
+import tokenize
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +25,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
+from perpwalk import strict
 from perpwalk.data.files import Content, read_content
 from perpwalk.errors import DataError
 
@@ -398,21 +401,17 @@ class _ArrowTable(Table):
 
 
 def _open_arrow(content: Content) -> Table:
-    source = pa.BufferReader(content.data)
-    read = pa.parquet.read_table if content.kind == "parquet" else pa.feather.read_table
+    read = strict.parse_parquet if content.kind == "parquet" else strict.parse_feather
     try:
-        columns = read(source)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"the {content.kind} file is cut short or damaged: {_one_line(error)}",
-            path=content.path,
-        ) from error
+        columns = read(content.data)
+    except strict.NotAsWrittenError as error:
+        raise DataError(f"the {content.kind} file {error}", path=content.path) from error
     return _arrow_table(content, columns, has_header=True)
 
 
 def _open_json(content: Content) -> Table:
     try:
-        records = json.loads(content.data)
+        records = json.loads(content.data, object_pairs_hook=strict.each_once)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"the JSON is cut short or damaged: {_one_line(error)}", path=content.path
@@ -504,11 +503,24 @@ def stored_table(folder: Path, sha256: str, columns: Any) -> Table:
     return _arrow_table(content, columns, has_header=True)
 
 
+def _array(data: bytes) -> np.ndarray:
+    """Return the array of a NumPy file, if its header does not promise more than is there."""
+    stream = io.BytesIO(data)
+    major, _ = np.lib.format.read_magic(stream)
+    formats = np.lib.format
+    read = formats.read_array_header_1_0 if major == 1 else formats.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError("its header does not fit what follows")
+    found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+    return found
+
+
 def _open_npy(content: Content) -> Table:
     """Open a plain array of numbers, as jesse's research module hands candles out."""
     try:
-        array = np.load(io.BytesIO(content.data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = _array(content.data)
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, TypeError) as error:
         raise DataError(
             f"the NumPy file is cut short or damaged: {_one_line(error)}", path=content.path
         ) from error

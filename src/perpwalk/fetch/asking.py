@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
-
-from perpwalk.config import NAME_PATTERN, MarketSection, load
+from perpwalk.config import NAME_PATTERN, MarketSection, load, read_stamp
 from perpwalk.data.store import (
     KINDS,
     SeriesKey,
@@ -20,6 +18,7 @@ from perpwalk.data.store.series import interval_ms, interval_text
 from perpwalk.domain import to_ns
 from perpwalk.errors import ConfigError, UsageError
 from perpwalk.fetch.job import Asked, Source
+from perpwalk.strict import is_reserved
 
 
 def kinds_of(text: str) -> tuple[SeriesKind, ...]:
@@ -98,7 +97,7 @@ def contract_name(text: str) -> str:
     """
     pair = text.partition(":")[0].removesuffix("-SWAP")
     name = pair.replace("/", "").replace("-", "") if pair != text or "/" in text else text
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name) or is_reserved(name):
         raise UsageError(f"'{text}' is no name of a contract; write it like ETHUSDT")
     return name
 
@@ -116,8 +115,6 @@ def _known_since(
 
 def _ms(text: str) -> int:
     try:
-        stamp = pd.Timestamp(text)
+        return int(to_ns(read_stamp(text))) // 10**6
     except ValueError as error:
-        raise UsageError(f"'{text}' is no date; write it like 2020-01-01") from error
-    aware = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    return int(to_ns(aware)) // 10**6
+        raise UsageError(str(error)) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import stat
 import zipfile
-import zlib
 from pathlib import PurePosixPath
 
+from perpwalk.data.files import ZIP_ERRORS
 from perpwalk.fetch.net import BadFileError
 
 MAX_UNPACKED = 2 * 1024**3
@@ -30,7 +30,7 @@ def only_member(name: str, packed: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             member = _checked(name, archive.infolist())
             data = _unpacked(name, archive, member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except ZIP_ERRORS as error:
         raise BadFileError(f"{name}: the zip file is damaged ({error})") from error
     if data.startswith(_PACKED):
         raise BadFileError(f"{name}: an archive inside an archive; refused")

@@ -6,7 +6,6 @@ content, so a reader sees the series before the change or after it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from perpwalk import strict
 from perpwalk.data.store.ranges import Span, union
 from perpwalk.data.store.series import Rows, SeriesKey, from_iso, iso_ms
 from perpwalk.errors import DataError
@@ -56,7 +56,10 @@ class Piece:
     def from_dict(cls, stored: Mapping[str, Any]) -> Piece:
         """Return the piece that ``as_dict`` wrote."""
         times = {name: from_iso(stored[name]) for name in ("start", "end", "fetched_at")}
-        return cls(**(dict(stored) | times))
+        piece = cls(**(dict(stored) | times))
+        if piece.start >= piece.end or not _texts(piece.source, piece.file, piece.sha256):
+            raise ValueError("a stretch of time that is none")
+        return piece
 
 
 def merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
@@ -98,9 +101,15 @@ class Partition:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Partition:
         """Return the partition that ``as_dict`` wrote."""
-        return cls(
+        found = cls(
             **{**stored, "first": from_iso(stored["first"]), "last": from_iso(stored["last"])}
         )
+        months = found.months
+        if not _texts(found.file, found.sha256, *months, *months.values()):
+            raise TypeError("a name or a hash that is no text")
+        if type(found.year) is not int or type(found.rows) is not int or found.rows < 1:
+            raise TypeError("a year or a count that is no whole number")
+        return found
 
 
 @dataclass(frozen=True)
@@ -171,23 +180,33 @@ def read_catalog(folder: Path, key: SeriesKey) -> Catalog:
     """
     path = folder / CATALOG
     try:
-        stored = json.loads(path.read_bytes())
+        stored = strict.read_object(path)
     except FileNotFoundError:
         return Catalog(key)
     except (OSError, ValueError) as error:
         raise DataError(f"the catalog cannot be read: {error}", path=path) from error
+    if stored.get("format") != FORMAT:
+        raise DataError(f"is of format {stored.get('format')!r:.40}, not {FORMAT}", path=path)
     try:
-        if stored["format"] != FORMAT:
-            raise DataError(f"is of format {stored['format']}, not {FORMAT}", path=path)
-        return Catalog(
+        catalog = Catalog(
             key=key,
             pieces=tuple(Piece.from_dict(piece) for piece in stored["covered"]),
             partitions=tuple(Partition.from_dict(one) for one in stored["partitions"]),
             gaps=tuple((from_iso(gap["start"]), from_iso(gap["end"])) for gap in stored["gaps"]),
             notes=tuple(stored["notes"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the catalog is damaged: {error!r}", path=path) from error
+        for one in catalog.partitions:
+            strict.inside(folder, one.file)
+        if not _texts(*catalog.notes):
+            raise TypeError("a note that is no text")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        said = f"the catalog is damaged: {type(error).__name__} {strict.one_line(error)}"
+        raise DataError(said, path=path) from error
+    return catalog
+
+
+def _texts(*values: object) -> bool:
+    return all(value is None or isinstance(value, str) for value in values)
 
 
 def gaps_in(key: SeriesKey, rows: Rows) -> tuple[Span, ...]:

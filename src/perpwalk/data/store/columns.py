@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from perpwalk import strict
 from perpwalk.data.store.catalog import Catalog
 from perpwalk.data.store.packed import read_partition
 from perpwalk.data.store.series import Rows, joined
@@ -100,7 +101,7 @@ def _trusted(folder: Path, catalog: Catalog) -> Columns | None:
     body = start + int.from_bytes(content[len(_MAGIC) : start].tobytes(), "little")
     names, rows = catalog.key.columns, catalog.rows
     try:
-        header = json.loads(content[start:body].tobytes())
+        header = strict.parse_json(content[start:body].tobytes())
         stated = [header[name] for name in ("rows", "columns", "of")]
         sums = header["sums"]
     except (ValueError, KeyError, TypeError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from perpwalk import run_files, strict
 from perpwalk.config import MarketSection, parse_duration
 from perpwalk.data import bars as bar_rules
 from perpwalk.data import origin, validate
@@ -40,6 +40,7 @@ from perpwalk.data.store.series import (
     interval_text,
     iso_ms,
     month_hashes,
+    refused,
 )
 from perpwalk.data.tables import STORE, Table, stored_table, title_of
 from perpwalk.data.validate import Prices
@@ -80,7 +81,10 @@ def stored_bars(
         )
     source = _source(catalog, folder, columns, first, last)
     ns = columns.time[first:last]
-    prices = Prices(*(values[first:last] for values in columns.values))
+    part = Rows(ns // _MS, columns.values[:, first:last])
+    if refused(catalog.key, part).any() or (np.diff(ns) <= 0).any():
+        raise DataError("holds rows that are no bars: it was not written by perpwalk", path=folder)
+    prices = Prices(*part.values)
     where = f"ohlcv {title_of(folder, STORE)}"
     bars, gap_findings = _frame(ns, prices, symbol, interval, gaps, where, folder)
     findings = (
@@ -303,7 +307,7 @@ def _oddities(
     name = hashlib.sha256(f"{content} {where} {_rules()}".encode()).hexdigest()[:16]
     path = folder / _FINDINGS / f"{name}.json"
     try:
-        return [_finding(stored) for stored in json.loads(path.read_bytes())]
+        return [_finding(stored) for stored in strict.parse_json(strict.file_bytes(path))]
     except (OSError, ValueError, TypeError, KeyError):
         pass  # not known yet, or damaged: computed again
     found = oddities(where, ns, prices, interval, with_volume=True)
@@ -314,6 +318,7 @@ def _oddities(
 
 
 def _finding(stored: dict[str, str]) -> Finding:
+    run_files.FindingEntry.model_validate(stored)
     return replace(Finding(**stored), level=Level(stored["level"]))  # type: ignore[arg-type]
 
 

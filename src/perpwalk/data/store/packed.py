@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perpwalk import strict
 from perpwalk.data.store.catalog import Partition
 from perpwalk.data.store.series import Rows, SeriesKey
 from perpwalk.errors import DataError
@@ -53,12 +54,17 @@ def read_partition(folder: Path, key: SeriesKey, partition: Partition) -> Rows:
     """
     path = folder / partition.file
     try:
-        packed = path.read_bytes()
+        packed = strict.file_bytes(path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}; {_MEND}", path=path) from error
+    except strict.NotAsWrittenError as error:
+        raise DataError(f"{error}; {_MEND}", path=path) from error
     if hashlib.sha256(packed).hexdigest() != partition.sha256:
         raise DataError(f"is not the file that was stored: its hash differs; {_MEND}", path=path)
-    return _rows(key, pq.ParquetFile(pa.BufferReader(packed)).read())
+    try:  # the hash vouches for the catalog's writer, who may be anybody
+        return _rows(key, strict.parse_parquet(packed))
+    except (strict.NotAsWrittenError, pa.ArrowException, IndexError, ValueError) as error:
+        raise DataError(f"holds no series: {strict.one_line(error)}; {_MEND}", path=path) from error
 
 
 def _rows(key: SeriesKey, table: Any) -> Rows:

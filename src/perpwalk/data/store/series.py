@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ import numpy as np
 
 from perpwalk.domain import FloatArray, IntArray
 from perpwalk.errors import UsageError
+from perpwalk.strict import is_reserved
 
 SeriesKind = Literal["ohlcv", "mark", "funding", "open_interest"]
 KINDS: tuple[SeriesKind, ...] = get_args(SeriesKind)
@@ -29,6 +31,7 @@ _COLUMNS: dict[SeriesKind, tuple[str, ...]] = {
     "open_interest": ("time", "open_interest", "open_interest_value"),
 }
 _OPTIONAL = {"mark_price", "open_interest_value"}  # not every source knows them
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EPOCH = datetime(1970, 1, 1)  # of UTC, like every time here
 _UNITS = (("d", DAY), ("h", HOUR), ("m", MINUTE))
 
@@ -103,7 +106,16 @@ class SeriesKey:
         return _COLUMNS[self.kind]
 
     def folder(self, root: Path) -> Path:
-        """Return where the series lies in the store at ``root``."""
+        """Return where the series lies in the store at ``root``.
+
+        Raises
+        ------
+        UsageError
+            A name could lead out of the store.
+        """
+        for name in (self.exchange, self.symbol, self.interval):
+            if not _NAME.fullmatch(name) or is_reserved(name):
+                raise UsageError(f"'{name[:40]}' is no name of an exchange or a contract")
         return (
             root
             / f"exchange={self.exchange}"

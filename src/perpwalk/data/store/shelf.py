@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from perpwalk import strict
 from perpwalk.data.store import columns
 from perpwalk.data.store.catalog import (
     Catalog,
@@ -32,7 +34,7 @@ from perpwalk.data.store.packed import NOTES, PIECES, pack, read_arrival, read_p
 from perpwalk.data.store.packed import schema_metadata as metadata_of
 from perpwalk.data.store.ranges import Span, subtract, union
 from perpwalk.data.store.series import Rows, SeriesKey, content_hash, joined, month_hashes
-from perpwalk.errors import EnvironmentFailedError
+from perpwalk.errors import DataError, EnvironmentFailedError
 from perpwalk.runs import write_bytes
 
 INCOMING = ".incoming"
@@ -193,8 +195,18 @@ def _left_over(folder: Path) -> Iterator[Arrival]:
         if path.suffix != ".parquet" or path.name.startswith("."):
             path.unlink()  # a file that was being written when its writer was killed
             continue
-        pieces = json.loads(metadata_of(path)[PIECES])
-        yield Arrival(path, tuple(map(Piece.from_dict, pieces)))
+        yield Arrival(path, _pieces_in(path))
+
+
+def _pieces_in(path: Path) -> tuple[Piece, ...]:
+    try:
+        pieces = strict.parse_json(metadata_of(path)[PIECES])
+        return tuple(map(Piece.from_dict, pieces))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"was not written by perpwalk ({strict.one_line(error)}); remove it and fetch again",
+            path=path,
+        ) from error
 
 
 def _years(rows: Rows) -> np.ndarray:
