@@ -358,6 +358,8 @@ def test_the_predecessors_two_files_are_refused_with_their_coverage():
         load_market(pair, seed=0)
     market = load_market(pair.model_copy(update={"missing_funding": "drop_features"}), seed=0)
 
+    [venue] = [finding for finding in market.findings if finding.code == "D016"]
+    assert "Bybit's bars open where the last one closed" in venue.message
     coverage = funding_coverage(market.bars, market.funding)
     assert pytest.approx(1600 / 51_980, abs=1e-12) == coverage.share
     assert 200 == len(market.funding)

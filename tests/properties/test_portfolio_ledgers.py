@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from account_scenarios import Portfolio, portfolios
 from hypothesis import given, settings
+from quartered_hours import FollowHours, quartered
+from tiny_replay import account
 
 from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
@@ -67,6 +69,18 @@ def test_broker_and_compiled_ledger_agree_on_several_symbols(portfolio: Portfoli
     assert replayed.fills["time"].tolist() == again.fills["time"].tolist()
     assert Level.INFO == crosscheck(portfolio.markets, replayed, portfolio.broker).level
     _trades_add_up(with_tracks(replayed, portfolio.markets), portfolio)
+
+
+def test_several_contracts_agree_on_the_finer_bars_inside_of_theirs() -> None:
+    """One lacks two quarters; computed again on quarters alone, each hour is the same."""
+    both = [quartered(2, (9, 10), "AAA"), quartered(3, symbol="BBB")]
+    rules = account(leverage=3.0, taker_fee=0.0005)
+
+    book = replay([ReplayMarket(one) for one in both], FollowHours, {}, rules)
+    found = crosscheck(both, book, rules)
+
+    assert "agrees" in found.message, found
+    assert {"AAA", "BBB"} == set(book.fills["symbol"])
 
 
 def _trades_add_up(ledger: Ledger, portfolio: Portfolio) -> None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from quartered_hours import HOUR, QUARTER, FollowHours, quartered
 from tiny_replay import account, at, bars, funding, market, run
 
 from engine import ledger_engine
 from engine.bridge import bt
 from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
-from engine.strategy import SignalStrategy
 from perpwalk.config import BrokerSection, MarketSection
 from perpwalk.data import load_market
 from perpwalk.data.resample import inside, resample
 from perpwalk.domain import Level, Market
 from perpwalk.errors import ConfigError, DataError
-
-QUARTER, HOUR = pd.Timedelta("15min"), pd.Timedelta("1h")
 
 
 def within(prices: list[tuple[float, ...]], **more: Any) -> Market:
@@ -117,44 +114,20 @@ def test_a_liquidation_is_judged_quarter_by_quarter():
     assert 0.0 == book.equity["liquidation"].sum()
 
 
-class Follow(SignalStrategy):
-    """Orders a quantity at each close, long and short, of every contract."""
-
-    def next(self) -> None:
-        for number, data in enumerate(self.datas):
-            wanted = {0: 3.0, 1: -2.0}.get((data.bar + number) % 5)
-            if wanted is not None:
-                self.order_target_size(data, target=wanted)
-
-
-def walked(seed: int, symbol: str, gone: tuple[int, ...]) -> Market:
-    """Return hours of a wild walk over its quarters, some of which are missing."""
-    rng = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.03, 400)))
-    opened = np.concatenate(([100.0], close[:-1]))
-    high, low = np.maximum(opened, close) * 1.01, np.minimum(opened, close) * 0.99
-    prices = list(zip(opened, high, low, close, strict=True))
-    fine = bars(prices, interval=QUARTER, missing=gone, volume=1e7, symbol=symbol)
-    coarse, _ = resample(fine, HOUR, "keep")
-    rates = funding({at(i * 8): 0.001 for i in range(1, 12)}, symbol=symbol)
-    return market(coarse, rates, inside=market(inside(fine, coarse), rates))
-
-
 @pytest.mark.parametrize("share", [None, 1e-7])
 @pytest.mark.parametrize("gone", [(), (9, 10)])
-@pytest.mark.parametrize("contracts", [1, 2])
-def test_the_second_ledger_agrees_on_finer_bars(contracts, share, gone):
+def test_the_second_ledger_agrees_on_finer_bars(share, gone):
     """Computed again from the targets on quarters alone, each hour's row is the same to 1e-9."""
-    both = [walked(2, "AAA", gone), walked(3, "BBB", ())][:contracts]
+    hours = quartered(2, gone)
     rules = account(leverage=3.0, taker_fee=0.0005, volume_share=share)
 
-    book = replay([ReplayMarket(one) for one in both], Follow, {}, rules)
-    found = crosscheck(both, book, rules)
+    book = replay([ReplayMarket(hours)], FollowHours, {}, rules)
+    found = crosscheck(hours, book, rules)
 
     assert Level.INFO == found.level, found
     assert "agrees" in found.message
     assert len(book.fills) > 20
-    assert {*both[0].bars.close_time} <= {*book.equity["close_time"]}
+    assert len(hours.bars) == len(book.equity)
 
 
 def test_a_configuration_keeps_the_finer_bars(tmp_path):
@@ -173,7 +146,7 @@ def test_a_configuration_keeps_the_finer_bars(tmp_path):
     with pytest.raises(ConfigError, match=r"market\.intrabar.*resample_from"):
         load_market(section.model_copy(update={"resample_from": None}), seed=0)
     with pytest.raises(ConfigError, match=r"market\.intrabar.*no finer ones"):
-        ledger_engine.replay([ReplayMarket(loaded)], Follow, {}, BrokerSection())
+        ledger_engine.replay([ReplayMarket(loaded)], FollowHours, {}, BrokerSection())
     hours = tmp_path / "mark.csv"
     loaded.bars.to_frame().rename_axis("timestamp").to_csv(hours)
     with pytest.raises(DataError, match="mark candles of 0 days 01:00:00"):

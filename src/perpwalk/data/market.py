@@ -17,8 +17,9 @@ from perpwalk.data.funding import read_funding
 from perpwalk.data.layouts import AUTO, named
 from perpwalk.data.resample import close_gaps, inside, resample
 from perpwalk.data.store.market import stored_bars, stored_funding, stored_mark
-from perpwalk.data.tables import Table
+from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import utc
+from perpwalk.data.venues import Origin, other_venue
 from perpwalk.domain import (
     BarFrame,
     DataSource,
@@ -265,8 +266,9 @@ def _stand_ins(path: str, bars: BarFrame, found: np.ndarray) -> list[Finding]:
 
 def _with_funding(market: Market, file: str | Table, section: MarketSection) -> Market:
     bars = market.bars
+    table = file if isinstance(file, Table) else open_table(file)
     funding, findings, source = read_funding(
-        file, symbol=bars.symbol, layout=section.format, duplicates=section.duplicates
+        table, symbol=bars.symbol, layout=section.format, duplicates=section.duplicates
     )
     path = source.path
     if not len(within(funding, bars)):
@@ -280,7 +282,16 @@ def _with_funding(market: Market, file: str | Table, section: MarketSection) -> 
     skew = clock_skew(
         f"funding {Path(path).name}", to_ns(funding.settle_time), funding.mark_price, bars
     )
-    return replace(_joined(market, (*findings, *skew), source), funding=funding)
+    names = table.names if table.has_header else ()
+    venue = other_venue(
+        Origin(Path(path), names, source.layout), _of_bars(market), bars.open, bars.close
+    )
+    return replace(_joined(market, (*findings, *skew, *venue), source), funding=funding)
+
+
+def _of_bars(market: Market) -> Origin:
+    source = market.sources[0]
+    return Origin(Path(source.path), (), source.layout)
 
 
 def within(funding: FundingFrame, bars: BarFrame) -> FundingFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,8 +12,8 @@ import numpy as np
 from perpwalk.data.bars import iso
 from perpwalk.data.examine.salvage import error
 from perpwalk.data.examine.series import Series
-from perpwalk.data.names import compact
 from perpwalk.data.validate import utc
+from perpwalk.data.venues import Origin, other_venue
 from perpwalk.domain import Finding, FloatArray, IntArray, Level
 
 HOUR = 3600 * 10**9
@@ -23,10 +22,6 @@ FAR = 0.2
 FEWEST = 50
 ENOUGH_SETTLEMENTS = 300
 UNRELATED = 0.1
-VENUES = (
-    "binance", "bybit", "okx", "okex", "bitget", "kucoin", "gate", "mexc", "huobi", "htx", "kraken",
-    "bitmex", "deribit", "hyperliquid", "coinbase", "bitfinex", "dydx", "phemex",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,8 +57,8 @@ def compare_sources(series: Sequence[Series]) -> list[Comparison]:
 
 
 def label(series: Series) -> str:
-    """Return a file's name with its folder's: two sources of one thing often have one name."""
-    return "/".join(series.path.parts[-2:])
+    """Return a file's name with its folder's."""
+    return _origin(series).label
 
 
 def _compare(one: Series, two: Series) -> Comparison:
@@ -200,45 +195,14 @@ def _far_marks(funding: Series, prices: Series) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def venues_of(series: Series) -> set[str]:
-    """Return the venues that a file's path and column names speak of."""
-    parts = [part.lower() for part in (*series.path.parts[-4:], *series.names)]
-    words = {word for part in parts for word in re.split(r"[^a-z]+", part)}
-    found = {venue for venue in VENUES if venue in words}
-    if any(compact(name) == "fundingratetimestamp" for name in series.names):
-        found.add("bybit")  # no other exchange calls the stamp so
-    if series.layout.name.startswith("binance"):
-        found.add("binance")
-    return found
-
-
 def _other_venue(funding: Series, prices: Series) -> Iterator[Finding]:
-    told, ours = venues_of(funding), venues_of(prices)
-    signs = []
-    if told and ours and not told & ours:
-        signs.append(f"names say {', '.join(sorted(told))} and {', '.join(sorted(ours))}")
-    if "bybit" in told and "bybit" not in ours:
-        joins = _joins(prices)
-        if joins is not None and joins < 0.9:
-            signs.append(
-                f"Bybit's bars open where the last one closed, only {joins:.0%} of these do"
-            )
-    if signs:
-        yield Finding(
-            code="D016",
-            level=Level.WARN,
-            where=f"funding {label(funding)}",
-            message=f"the funding may be of another venue than {label(prices)}: "
-            + "; ".join(signs),
-            why="each venue has its own premium: rates of another one are not what was paid",
-            advice="take funding and prices from one exchange",
-        )
+    if prices.prices is not None:
+        opened, closed = prices.prices.open, prices.prices.close
+        yield from other_venue(_origin(funding), _origin(prices), opened, closed)
 
 
-def _joins(prices: Series) -> float | None:
-    if prices.prices is None or len(prices.ns) < ENOUGH_SETTLEMENTS:
-        return None
-    return float((prices.prices.open[1:] == prices.prices.close[:-1]).mean())
+def _origin(series: Series) -> Origin:
+    return Origin(series.path, series.names, series.layout.name)
 
 
 def _premium(funding: Series, prices: Series, mark: Series) -> Iterator[Finding]:
