@@ -12,17 +12,15 @@ import contextlib
 import functools
 import logging
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import joblib
 
 from engine.progress import Reporter
+from perpwalk import disk
 from perpwalk.config import ComputeSection
 from perpwalk.errors import EnvironmentFailedError, UsageError
 
@@ -180,15 +178,12 @@ def _parallel(jobs: int) -> Parallel:
 
 @contextlib.contextmanager
 def _loky(crew: Crew, common: Sequence[Any]) -> Entered:
-    folder = tempfile.mkdtemp(prefix="perpwalk-")
-    try:
-        files = [_InFile(str(Path(folder) / f"{number}.joblib")) for number in range(len(common))]
+    with disk.scratch() as folder:  # what a killed process left is removed by the next
+        files = [_InFile(str(folder / f"{number}.joblib")) for number in range(len(common))]
         for file, one in zip(files, common, strict=True):
             joblib.dump(one, file.path)
         with joblib.parallel_config("loky", inner_max_num_threads=crew.threads):
             yield _parallel(max(1, crew.jobs)), files.__getitem__
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -22,15 +22,15 @@ from engine.progress import Reporter, Silent
 from engine.stages import Measured, StageClock
 from engine.standing import Standing
 from perpwalk import reports, runs, seal, trades, trials
-from perpwalk.audit.judge import Judgement
+from perpwalk import returns as growth
 from perpwalk.audit.outside import Outside
 from perpwalk.audit.placebo import PlaceboRecord
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
-from perpwalk.domain import Market
 from perpwalk.ledger import Ledger
 from perpwalk.reports.daily import account_returns
 from perpwalk.runs import Run, RunFolder
+from perpwalk.uncertainty.sharpe import sharpe_stats
 
 SEVERAL = "+"  # between the symbols of one account
 
@@ -86,6 +86,13 @@ def run_experiment(
         markets = make.markets(config)
     hashes = audits.hashes_of(markets)
     digest = config.digest(hashes)
+    code = audits.code_hash(config)
+    key = f"{digest} {code} {runs.package_versions()}"
+    bar_seconds = markets[0].bars.interval.total_seconds()
+    whole = runs.take_up_whole(out, experiment=config.name, variant=variant, digest=digest, key=key)
+    if whole is not None:
+        tell.say(f"{whole} was whole when its process ended: it stands in its place now")
+        force = False  # it is what was asked for
     answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
     lacks = None if answered is None or force else _lacking(config, answered)
     if answered is not None and lacks is not None:
@@ -94,14 +101,13 @@ def run_experiment(
         make = make.taking_from(config, answered)
     elif answered is not None and not force:
         tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
+        _end_trial(out, config, answered, bar_seconds)
         if prior_trials is not None:
             trials.declare(out, prior_trials)
         renewed = standing.renew(out, answered, config, hashes)
         if renewed is not None:
             tell.say("its verdict is made again over the leak audit and the trials known now")
         return renewed or answered
-    code = audits.code_hash(config)
-    key = f"{digest} {code} {runs.package_versions()}"
     with runs.open_run(
         out, experiment=config.name, variant=variant, digest=digest, key=key
     ) as folder:
@@ -124,14 +130,14 @@ def run_experiment(
             make.tell(log)
             found = standing.look_outside(
                 out, config, digest=digest, hashes=hashes, equity=book.equity,
-                bar_seconds=markets[0].bars.interval.total_seconds(),
+                bar_seconds=bar_seconds,
             )  # fmt: skip
-            judged = _write(
+            _write(
                 config, walked, book, folder, clock, log, digest=digest, code=code,
                 found=found.with_placebo(known), band=band, make=make, config_files=config_files,
             )  # fmt: skip
             finished = runs.load_run(folder.finish())
-            _finish_trial(trial, judged, book, markets[0])
+            _finish_trial(trial, config, finished, bar_seconds)
         return finished
 
 
@@ -158,7 +164,7 @@ def _write(
     band: SeedBand,
     make: Making,
     config_files: Sequence[str],
-) -> Judgement:
+) -> None:
     with clock.stage("judge"):
         tell.stage("judge")
         measured = stages.measure(config, walked, book, found.outside, band)
@@ -195,18 +201,30 @@ def _write(
             _write_reports(config, Run(place), tell)
     done = describe(status="finished", stages=clock.stages)
     runs.write_json(place / "manifest.json", seal.sealed(done, place))
-    return measured.judgement
 
 
-def _finish_trial(trial: trials.Trial, judged: Judgement, book: Ledger, market: Market) -> None:
-    bar_seconds = market.bars.interval.total_seconds()
-    stats = judged.evidence.sharpe_stats
+def _end_trial(out: Path, config: Config, run: Run, bar_seconds: float) -> None:
+    """Say in the ledger how a finished run ended, where its process was killed before it did."""
+    trial = trials.unended(
+        out, experiment=config.name, digest=run.manifest["config_hash"],
+        variant=run.path.name.rpartition("-")[0],
+    )  # fmt: skip
+    if trial is not None:
+        with trial:
+            _finish_trial(trial, config, run, bar_seconds)
+
+
+def _finish_trial(trial: trials.Trial, config: Config, run: Run, bar_seconds: float) -> None:
+    equity = run.equity
+    stats = sharpe_stats(
+        growth.equity_returns(config.broker.cash, equity["equity"].to_numpy(dtype=float))
+    )
     trial.finish(
-        verdict=str(judged.verdict.overall),
+        verdict=run.audit["verdict"]["overall"],
         sharpe=None if stats is None else stats.sharpe,
-        bars=len(book.equity),
+        bars=len(equity),
         bar_seconds=bar_seconds,
-        daily=account_returns(book.equity),
+        daily=account_returns(equity),
     )
 
 

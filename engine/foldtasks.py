@@ -11,11 +11,9 @@ import contextlib
 import functools
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +23,7 @@ from engine.foldfiles import Files
 from engine.narration import fold_summary
 from engine.progress import Reporter
 from engine.walkforward import WalkForward
+from perpwalk import disk
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, LabelFrame
 from perpwalk.errors import PerpwalkError, UsageError
@@ -145,8 +144,8 @@ def fit_fold(table: Table, task: Task) -> Done:
 def _fitted(table: Table, task: Task) -> tuple[Files, str]:
     compute = task.config.compute.model_copy(update={"threads": task.threads})
     config = task.config.model_copy(update={"compute": compute})
-    with tempfile.TemporaryDirectory() as work, threadpool_limits(task.threads):
-        walk = WalkForward(config, table.features, table.labels, work=Path(work))
+    with disk.scratch() as work, threadpool_limits(task.threads):
+        walk = WalkForward(config, table.features, table.labels, work=work)
         (result,) = walk.run([task.fold])
         return foldfiles.as_bytes(walk.folder(task.fold)), fold_summary(result)
 

@@ -22,7 +22,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ import numpy as np
 
 from engine import foldfiles
 from engine.foldfiles import Files, Fit
+from perpwalk import disk, models
 from perpwalk import features as feature_code
-from perpwalk import models
 from perpwalk.cache import Cache, key_of, open_cache
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, Forecast, IntArray, LabelFrame, Market, to_ns
@@ -85,8 +84,8 @@ class Memory:
     def features(self, config: Config, feature_set: FeatureSet, market: Market) -> FeatureFrame:
         """Return the features of a market, computed if the cache does not hold them."""
         key = _features_key(config, feature_set, market)
-        with self.cache.lock(FEATURES, key), tempfile.TemporaryDirectory() as scratch:
-            if self.take(FEATURES, key, taken := Path(scratch) / FEATURES):
+        with self.cache.lock(FEATURES, key), disk.scratch() as scratch:
+            if self.take(FEATURES, key, taken := scratch / FEATURES):
                 return _read_features(feature_set, market, taken)
             frame = feature_set.compute(market.bars, market.funding)
             self.cache.keep(FEATURES, key, lambda folder: _write_features(frame, folder))

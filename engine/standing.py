@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from engine import audits
-from perpwalk import reports, runs, seal, trials
+from perpwalk import disk, reports, runs, seal, trials
 from perpwalk import returns as growth
 from perpwalk.audit.judge import judge_again
 from perpwalk.audit.outside import Outside
@@ -127,8 +127,7 @@ def renew(results: Path, run: Run, config: Config, hashes: Mapping[str, str]) ->
 def with_placebo(run: Run, record: PlaceboRecord) -> Run:
     """Write a placebo battery into a finished run's folder and judge the run over it."""
     document = _judged_again(run, replace(Outside.of(run.audit), placebo=record))
-    write_placebo(run.path, record)
-    return _rewritten(run, document, run.manifest, PLACEBO_FILE)
+    return _rewritten(run, document, run.manifest, record)
 
 
 def write_placebo(folder: Path, record: PlaceboRecord | None) -> None:
@@ -147,21 +146,30 @@ def _judged_again(run: Run, now: Outside) -> dict[str, Any]:
 
 
 def _rewritten(
-    run: Run, document: Mapping[str, Any], manifest: Mapping[str, Any], *others: str
+    run: Run,
+    document: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    record: PlaceboRecord | None = None,
 ) -> Run:
-    """Write ``audit.json`` and the pages of a finished run again and renew their seal.
+    """Write ``audit.json`` and the pages of a finished run again, with their seal, in one step.
 
-    ``others`` are files that were written with it.
+    ``record`` is a placebo battery to be written with it.
     """
-    runs.write_json(run.path / "audit.json", runs.plain(document))
-    unsealed = seal.resealed(manifest, run.path, ["audit.json", *others])
-    runs.write_json(run.path / seal.MANIFEST, unsealed)
-    fresh = runs.load_run(run.path)
-    if (run.path / "tearsheet.html").is_file():
-        reports.redo_tearsheet(fresh)
-        fresh = runs.load_run(run.path)
-    if (run.path / "report.html").is_file():
-        reports.redo_page(fresh)
+    with disk.renewed(run.path) as place:
+        write_placebo(place, record)
+        others = [] if record is None else [PLACEBO_FILE]
+        runs.write_json(place / "audit.json", runs.plain(document))
+        written = seal.resealed(manifest, place, ["audit.json", *others])
+        runs.write_json(place / seal.MANIFEST, written)  # the pages show it
+        pages = [
+            write(Run(place))
+            for name, write in (
+                ("tearsheet.html", reports.write_tearsheet_of),
+                ("report.html", reports.write_page_of),
+            )
+            if (place / name).is_file()
+        ]
+        reports.reseal(Run(place), pages)
     return runs.load_run(run.path)
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from engine import foldfiles
 from engine.foldfiles import Files, Fit
 from engine.memory import FoldMemory, Memory
-from perpwalk import models, preprocess, runs, seal
+from perpwalk import disk, models, preprocess, runs, seal
 from perpwalk.config import Config
 from perpwalk.domain import (
     UNDEFINED_LABEL,
@@ -183,7 +183,7 @@ class WalkForward:
         if self._work is not None:
             fresh = _fresh(self.folder(fold))
             foldfiles.write_all(files, fresh)
-            fresh.rename(self.folder(fold))
+            disk.put_folder(fresh, self.folder(fold))
         self._put.add(fold.number)
 
     def was_put(self, fold: Fold) -> bool:
@@ -303,7 +303,7 @@ class WalkForward:
             fresh.parent.mkdir(parents=True, exist_ok=True)
             result = self._recalled(fold, fresh, self._memory, start)
         foldfiles.write_threshold(result.fitted.threshold, fresh)
-        fresh.rename(folder)
+        disk.put_folder(fresh, folder)
         return result
 
     def _recalled(

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from perpwalk import locks, seal
-from perpwalk.errors import ConfigError
+from perpwalk.errors import ConfigError, EnvironmentFailedError
 
 PLACE = "PERPWALK_CACHE"
 SIZE = "PERPWALK_CACHE_SIZE"
@@ -126,6 +126,8 @@ class Cache:
             self._settle(kind, key, temporary)
         except OSError as error:
             self.trouble = f"{self.root}: {error.strerror or error}"
+        except EnvironmentFailedError as error:
+            self.trouble = str(error)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -28,17 +28,20 @@ def held(path: Path, *, wait: bool) -> Iterator[bool]:
                 yield False
                 return
             # An earlier holder may have removed the file between our open and our lock.
-            if not _is_at(path, stream.fileno()):
+            if not is_at(path, stream.fileno()):
                 continue
             try:
                 yield True
             finally:
-                path.unlink(missing_ok=True)
+                # Where it cannot be removed (any more) it is let go of all the same.
+                with contextlib.suppress(OSError):
+                    path.unlink()
             return
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def is_at(path: Path, descriptor: int) -> bool:
+    """Return whether an open file is still the one at ``path``."""
     try:
-        return os.fstat(descriptor).st_ino == path.stat().st_ino
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False

@@ -9,7 +9,6 @@ same, and starts afresh where they are not.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -29,9 +28,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perpwalk import locks, run_files
+from perpwalk import disk, locks, run_files, seal
+from perpwalk.disk import clone_tree as clone_tree
+from perpwalk.disk import write_bytes as write_bytes
 from perpwalk.domain import DataSource
-from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError
+from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError, UserError
 from perpwalk.finite import infinite_key, require_finite
 
 PACKAGES = (
@@ -39,28 +40,11 @@ PACKAGES = (
     "quantstats", "pyarrow", "ta-lib", "numba", "arch", "statsmodels", "pydantic", "safetensors",
 )  # fmt: skip
 PARTIAL = ".partial"
+KEY = "key"
 _AGAIN = "make the run again (`perpwalk run … --force`)"
 
 
 # ── whole files ──────────────────────────────────────────────────────────────────────────────────
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a half."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise EnvironmentFailedError(
-            f"cannot write {path}: {error.strerror or error}; free space or give another --out, "
-            "then give the same command again: finished folds are kept"
-        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -133,37 +117,6 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def clone_tree(source: Path, target: Path) -> None:
-    """Copy a folder of artifacts; where the file system can, without using space twice.
-
-    The copies are files of their own either way: what happens to one never happens to the other.
-    """
-    shutil.copytree(source, target, copy_function=_clone_file)
-
-
-def _clone_file(source: str, target: str) -> str:
-    if hasattr(fcntl, "ioctl") and sys.platform == "linux":
-        with Path(source).open("rb") as old, Path(target).open("wb") as new:
-            try:
-                fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-            except OSError:
-                pass  # another kind of file system: an ordinary copy below
-            else:
-                return target
-    return shutil.copyfile(source, target)
-
-
-_FICLONE = 0x40049409  # Linux: share the blocks until one of the two is written
-
-
 # ── the place of a run while it is made ──────────────────────────────────────────────────────────
 
 
@@ -174,6 +127,7 @@ class RunFolder:
     final: Path
     partial: Path
     resumed_folds: int = 0
+    _made_as: os.stat_result | None = None
 
     @property
     def work(self) -> Path:
@@ -184,22 +138,76 @@ class RunFolder:
         """Return the folder that keeps a finished fold's forecast while the run is made."""
         return self.work / fold_name(number, symbol)
 
-    def finish(self) -> Path:
-        """Drop the working files and move the run to its final place, replacing an older one."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        replaced = self.final.with_name(f".{self.final.name}.replaced")
+    def take_up(self, key: str) -> None:
+        """Take up kept folds of the same key; discard those of another."""
+        marker = self.work / KEY
+        if self.partial.exists() and not _holds(marker, key):
+            shutil.rmtree(self.partial)
+        self.work.mkdir(parents=True, exist_ok=True)
+        write_text(marker, key)
+        self._made_as = self.partial.stat()
+        self.resumed_folds = len(_kept_folds(self.work))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody removed or replaced the folder in which the run is made."""
         try:
-            if self.final.exists():
-                shutil.rmtree(replaced, ignore_errors=True)
-                self.final.rename(replaced)
-            self.partial.rename(self.final)
-            _sync_folder(self.final.parent)
+            now = self.partial.stat()
+        except OSError:
+            now = None
+        then = self._made_as
+        return then is not None and (now is None or not os.path.samestat(now, then))
+
+    def is_whole(self, digest: str, key: str) -> bool:
+        """Return whether nothing is left to do but to move the run to its place."""
+        if not _holds(self.work / KEY, key) or not (self.partial / seal.MANIFEST).is_file():
+            return False
+        try:
+            found = Run(self.partial).manifest
+        except UserError:
+            return False
+        same = found.get("status") == "finished" and found.get("config_hash") == digest
+        return same and not seal.broken(found, self.partial)
+
+    def finish(self) -> Path:
+        """Move the run to its final place, replacing an older one, and drop the working files.
+
+        The working files go last: they tell the run from the one that it replaces.
+        """
+        if self.is_lost:
+            raise _lost(self)
+        try:
+            disk.put_folder(self.partial, self.final)
         except OSError as error:
             raise EnvironmentFailedError(
-                f"cannot move the finished run to {self.final}: {error.strerror or error}"
+                f"cannot move the finished run to {self.final}: {error.strerror or error}; mend "
+                "that, then give the same command again: nothing is computed anew"
             ) from error
-        shutil.rmtree(replaced, ignore_errors=True)
+        self._made_as = None
+        self.sweep()
         return self.final
+
+    def sweep(self) -> None:
+        """Remove what is of no use: a run that was replaced, working files of one that is done."""
+        disk.mend_place(self.final)
+        if not (self.work / KEY).is_file():  # an older run that has swapped places
+            shutil.rmtree(self.partial, ignore_errors=True)
+        if self.final.is_dir():
+            shutil.rmtree(self.final / self.work.name, ignore_errors=True)
+
+
+def _holds(marker: Path, key: str) -> bool:
+    try:
+        return marker.read_text(encoding="utf-8") == key
+    except (OSError, ValueError):
+        return False
+
+
+def _lost(folder: RunFolder) -> EnvironmentFailedError:
+    return EnvironmentFailedError(
+        f"{folder.partial}, where the run was being made, was removed or replaced by somebody "
+        "else; give the same command again"
+    )
 
 
 @contextlib.contextmanager
@@ -223,33 +231,79 @@ def open_run(
     UsageError
         The results folder cannot be created or written to.
     EnvironmentFailedError
-        Another process is making the same run.
+        Another process is making the same run, or somebody removed the folder meanwhile.
     """
-    final = out / experiment / f"{variant}-{digest[:8]}"
-    partial = final.with_name(final.name + PARTIAL)
-    made = [p for p in (final.parent, *final.parent.parents) if not p.exists()]
+    folder = _folder(out, experiment, variant, digest)
+    made = [p for p in (folder.final.parent, *folder.final.parents) if not p.exists()]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, made)
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            mine = stack.enter_context(
-                locks.held(final.with_name(f".{final.name}.lock"), wait=False)
-            )
+            mine = stack.enter_context(_locked(folder.final))
         except OSError as error:
             raise UsageError(
                 f"cannot write results under {out}: {error.strerror or error}; give another --out"
             ) from error
         if not mine:
             raise EnvironmentFailedError(
-                f"another process is making {final}; wait for it or give another --out"
+                f"another process is making {folder.final}; wait for it or give another --out"
             )
-        folder = RunFolder(final, partial)
         try:
-            _take_up(folder, key)
+            folder.take_up(key)
             yield folder
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception) and folder.is_lost:
+                raise _lost(folder) from error
             _remove_if_useless(folder)
             raise
+
+
+def take_up_whole(
+    out: Path, *, experiment: str, variant: str, digest: str, key: str
+) -> Path | None:
+    """Move a run to its place that was whole when its process was killed; None without one.
+
+    What else such a process left of a run in its place is swept away.
+    """
+    folder = _folder(out, experiment, variant, digest)
+    if not any(path.exists() for path in (folder.partial, *_left_of(folder))):
+        return None
+    with _locked(folder.final) as mine:
+        if not mine:
+            return None
+        folder.sweep()
+        return folder.finish() if folder.is_whole(digest, key) else None
+
+
+def _folder(out: Path, experiment: str, variant: str, digest: str) -> RunFolder:
+    final = out / experiment / f"{variant}-{digest[:8]}"
+    return RunFolder(final, final.with_name(final.name + PARTIAL))
+
+
+def _left_of(folder: RunFolder) -> list[Path]:
+    """Return what may be left of a process that was killed while it moved a run."""
+    return [
+        disk.replaced(folder.final),
+        folder.final / folder.work.name,
+        _lock_of(folder.final),
+    ]
+
+
+def _lock_of(final: Path) -> Path:
+    return final.with_name(f".{final.name}.lock")
+
+
+@contextlib.contextmanager
+def _locked(final: Path) -> Iterator[bool]:
+    """Hold the lock of a run's place, made where it is missing; False where another has it."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                mine = stack.enter_context(locks.held(_lock_of(final), wait=False))
+            except FileNotFoundError:
+                continue  # a run that was refused has just removed the empty folder
+            break
+        yield mine
 
 
 def fold_name(number: int, symbol: str | None = None) -> str:
@@ -272,15 +326,6 @@ def seed_name(seed: int) -> str:
 def _kept_folds(work: Path) -> list[Path]:
     """Return finished folds, also those of single contracts and of repeats with other seeds."""
     return [path for depth in ("", "*/", "*/*/") for path in work.glob(f"{depth}fold-*")]
-
-
-def _take_up(folder: RunFolder, key: str) -> None:
-    marker = folder.work / "key"
-    if folder.partial.exists() and not (marker.exists() and marker.read_text() == key):
-        shutil.rmtree(folder.partial)
-    folder.work.mkdir(parents=True, exist_ok=True)
-    write_text(marker, key)
-    folder.resumed_folds = len(_kept_folds(folder.work))
 
 
 def _remove_if_useless(folder: RunFolder) -> None:

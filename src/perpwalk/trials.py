@@ -1,6 +1,7 @@
 """The trial ledger: every question asked in a workspace is counted, whatever became of it.
 
-``results/trials.jsonl`` gets one line when a run begins and one when it ends. Lines are appended
+``results/trials.jsonl`` gets one line when a run begins and one when it ends; a run that is given
+again after it was interrupted or killed goes on with the trial it was. Lines are appended
 under a lock and never rewritten; deleting a run's folder does not take it out of the count. Each
 line carries a checksum of itself (``check``) and that of the line before it (``after``), so that a
 torn, edited or removed line shows. A line torn by a crash stays where it is, is reported, and the
@@ -17,6 +18,7 @@ to the next one; so does a damaged line that cannot be told to belong to a count
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -44,6 +46,7 @@ SWEPT = "swept"
 RETURNS_FOLDER = "trials"
 MOST_DAYS = 4000  # of daily returns kept per trial: some 100 kB
 Status = Literal["finished", "failed", "interrupted", "abandoned"]
+UNFINISHED: tuple[Status, ...] = ("interrupted", "abandoned")
 
 _TAIL_BYTES = 1 << 16
 # The head of a line survives where its tail is torn off: it still tells which trial it belongs to.
@@ -59,8 +62,8 @@ class Trial:
     """One run as the ledger sees it: begun on entry, ended on exit, whatever happens in between.
 
     Leaving without ``finish`` records *failed*; leaving by an exception records *failed*, or
-    *interrupted* where it is no ``Exception`` (Ctrl-C, a termination). A process that is killed
-    records nothing: its trial counts as *abandoned*.
+    *interrupted* where it is no ``Exception`` (Ctrl-C, a termination) or the environment gave out.
+    A process that is killed records nothing: its trial counts as *abandoned*.
     """
 
     path: Path
@@ -118,7 +121,9 @@ class Trial:
             ending = self._result or {"status": "failed", "error": "ended without a result"}
             _append(self.path, _record("ended", self.id, ending))
             return
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        outside = (EnvironmentFailedError, OSError)
+        idea = isinstance(error, Exception) and not isinstance(error, outside)
+        status = "failed" if idea else "interrupted"
         told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         try:
             _append(self.path, _record("ended", self.id, {"status": status, "error": told}))
@@ -129,7 +134,7 @@ class Trial:
 def begin(
     results: Path, *, experiment: str, variant: str, digest: str, prior: int | None = None
 ) -> Trial:
-    """Count a run that begins now.
+    """Count a run that begins now, or goes on: what was interrupted or abandoned is one trial.
 
     Parameters
     ----------
@@ -155,7 +160,6 @@ def begin(
     """
     _check_prior(prior)
     path = results / LEDGER_FILE
-    trial = Trial(path, uuid.uuid4().hex, digest)
     try:
         results.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
@@ -163,12 +167,32 @@ def begin(
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}; give another --out"
         ) from error
+    mine = _of_question(results, experiment, variant, digest)
+    if mine and mine[-1].status in UNFINISHED:
+        last = mine[-1]
+        if prior is not None and prior != last.prior:
+            declare(results, prior)
+        return Trial(path, last.id, digest)
+    trial = Trial(path, uuid.uuid4().hex, digest)
     asked = {
         "experiment": experiment, "variant": variant, "digest": digest, "prior": prior,
         "pid": os.getpid(),
     }  # fmt: skip
     _append(path, _record("begun", trial.id, asked))
     return trial
+
+
+def unended(results: Path, *, experiment: str, variant: str, digest: str) -> Trial | None:
+    """Return the trial of a run that is finished, where its process could not say so any more."""
+    mine = _of_question(results, experiment, variant, digest)
+    if not mine or any(trial.status not in UNFINISHED for trial in mine):
+        return None
+    return Trial(results / LEDGER_FILE, mine[-1].id, digest)
+
+
+def _of_question(results: Path, experiment: str, variant: str, digest: str) -> list[PastTrial]:
+    asked = (experiment, variant, digest)
+    return [t for t in read(results).trials if (t.experiment, t.variant, t.digest) == asked]
 
 
 def declare(results: Path, prior: int) -> None:
@@ -275,7 +299,6 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
             torn = bool(tail) and not tail.endswith(b"\n")
             line = _line(record, _last_line(tail))
             _write_whole(descriptor, (b"\n" if torn else b"") + line)
-            os.fsync(descriptor)
         finally:
             os.close(descriptor)  # releases the lock
     except OSError as error:
@@ -295,9 +318,17 @@ def _last_line(content: bytes) -> bytes:
 
 
 def _write_whole(descriptor: int, content: bytes) -> None:
+    """Write all of it, forced to the disk, or nothing."""
+    before = os.fstat(descriptor).st_size
     view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, before)
+        raise
 
 
 def _line(record: Mapping[str, Any], before: bytes) -> bytes:

@@ -6,12 +6,13 @@ What was read is what is written: nothing is sorted, filled or dropped without a
 from __future__ import annotations
 
 import gzip
-import os
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from perpwalk import disk
 from perpwalk.data.bars import read_bars, read_mark, stamp_ns
 from perpwalk.data.funding import read_funding
 from perpwalk.data.gaps import GapPolicy
@@ -134,21 +135,20 @@ def write_table(frame: pd.DataFrame, out: Path, suffix: str) -> None:
 
     Written beside the place and moved there: an interruption leaves nothing half-made.
     """
-    part = out.with_name(f"{out.name}.partial")
+    buffer = io.BytesIO()
+    if suffix == ".parquet":
+        frame.to_parquet(buffer, index=False)
+    elif suffix == ".feather":
+        frame.reset_index(drop=True).to_feather(buffer)
+    else:
+        text = frame.to_csv(index=False, lineterminator="\n").encode()
+        # Without a time inside, so that the same bars give the same bytes.
+        buffer.write(gzip.compress(text, mtime=0) if suffix == ".csv.gz" else text)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".parquet":
-            frame.to_parquet(part, index=False)
-        elif suffix == ".feather":
-            frame.reset_index(drop=True).to_feather(part)
-        else:
-            text = frame.to_csv(index=False, lineterminator="\n").encode()
-            # Without a time inside, so that the same bars give the same bytes.
-            part.write_bytes(gzip.compress(text, mtime=0) if suffix == ".csv.gz" else text)
-        os.replace(part, out)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise EnvironmentFailedError(f"{out} cannot be written: {error}") from error
+    disk.write_bytes(out, buffer.getvalue())
 
 
 def _stamped(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from perpwalk import disk
 from perpwalk.config import Simulate
 from perpwalk.data import faults
 from perpwalk.data.normalise import write_table
 from perpwalk.domain import BarFrame, FloatArray, Market
-from perpwalk.errors import UsageError
+from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.simulate import simulate_market
 from perpwalk.simulate_truth import reachable
 
@@ -63,13 +65,29 @@ def write_market(out: Path, order: Order) -> dict[str, Any]:
     by_text = order.suffix.startswith(".csv")
     if order.faults and not by_text:
         raise UsageError("faults are made in CSV files; leave out --format or take csv")
+    fresh = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)  # of a simulation that was killed
+        fresh.mkdir(parents=True)
+        truth = _write_all(fresh, order)
+        if out.is_dir():
+            out.rmdir()
+        disk.put_folder(fresh, out)
+    except OSError as error:
+        raise EnvironmentFailedError(f"{out} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return truth
+
+
+def _write_all(folder: Path, order: Order) -> dict[str, Any]:
     made: list[dict[str, Any]] = []
     for symbol in order.symbols:
-        made += _write_symbol(out, order, symbol)
+        made += _write_symbol(folder, order, symbol)
     truth = _truth(order, made)
     text = json.dumps(truth, indent=2, allow_nan=False)
-    (out / "truth.json").write_text(text + "\n", encoding="utf-8")
-    (out / "config.yaml").write_text(_config(order), encoding="utf-8")
+    (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "config.yaml").write_text(_config(order), encoding="utf-8")
     return truth
 
 

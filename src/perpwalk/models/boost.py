@@ -150,7 +150,8 @@ def forecast(
 def save_trees(booster: xgboost.Booster, folder: Path) -> None:
     """Write ``xgb.ubj``."""
     folder.mkdir(parents=True, exist_ok=True)
-    booster.save_model(folder / TREES_FILE)
+    # Written by Python, so that a full disk is an OSError like any other.
+    (folder / TREES_FILE).write_bytes(booster.save_raw("ubj"))
 
 
 def load_trees(folder: Path, threads: int = 0) -> xgboost.Booster:

@@ -17,7 +17,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from perpwalk.config import LstmSection
@@ -150,7 +151,8 @@ class Embedder:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights; return what ``load`` must be told to rebuild the network."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.weights, folder / WEIGHTS_FILE)
+        # Written by Python, so that a full disk is an OSError like any other.
+        (folder / WEIGHTS_FILE).write_bytes(as_bytes(self.weights))
         shape = (
             "sequence", "timesteps", "stretch", "layers", "hidden", "dropout", "dense", "embedding",
         )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
-from perpwalk import runs, seal
+from perpwalk import disk, runs, seal
 from perpwalk.compare.record import PAGE_FILE, Comparison, load_comparison
 from perpwalk.errors import UsageError
 from perpwalk.reports.daily import account_returns
@@ -103,23 +103,32 @@ def redo_tearsheet(
     In the run's own folder the manifest's seal is renewed; ``out``, another folder, leaves the run
     as it is.
     """
-    folder = run.path if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
+    if out is None:
+        with disk.renewed(run.path) as place:
+            written = _tearsheet_into(place, run, against, figures)
+            reseal(Run(place), written)
+        return [run.path / path.name for path in written]
+    out.mkdir(parents=True, exist_ok=True)
+    return _tearsheet_into(out, run, against, figures)
+
+
+def _tearsheet_into(
+    folder: Path, run: Run, against: Run | None, figures: Literal["pdf", "png"] | None
+) -> list[Path]:
     written = [write_tearsheet_of(run, against=against, path=folder / "tearsheet.html")]
     if figures is not None:
         from perpwalk.reports.figures import save
 
         written += save(run, folder, figures)
-    if out is None:
-        _reseal(run, written)
     return written
 
 
 def redo_page(run: Run) -> Path:
     """Write the report page of a finished run again and renew the manifest's seal."""
-    path = write_page_of(run)
-    _reseal(run, [path])
-    return path
+    with disk.renewed(run.path) as place:
+        path = write_page_of(Run(place))
+        reseal(Run(place), [path])
+    return run.path / path.name
 
 
 def write_comparison_page(found: Comparison) -> Path:
@@ -138,7 +147,8 @@ def redo_comparison_page(folder: Path) -> Path:
     return write_comparison_page(load_comparison(folder))
 
 
-def _reseal(run: Run, written: Sequence[Path]) -> None:
+def reseal(run: Run, written: Sequence[Path]) -> None:
+    """Renew the seal of files of a run that were written again on purpose."""
     renewed = seal.resealed(run.manifest, run.path, [path.name for path in written])
     runs.write_json(run.path / seal.MANIFEST, renewed)
 

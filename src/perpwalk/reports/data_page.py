@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from perpwalk import disk
 from perpwalk.data.examine.core import Examination, Examined
 from perpwalk.data.validate import utc
 from perpwalk.domain import Level
@@ -24,7 +25,7 @@ STEPS = (0.0, 0.5, 0.9, 0.999)
 def write(found: Examination, path: Path) -> Path:
     """Write the page and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(found), encoding="utf-8")
+    disk.write_bytes(path, render(found).encode())
     return path
 
 

@@ -1,0 +1,228 @@
+"""Runs that are killed, stopped or refused at an operation on a file, and then given again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disturbed import FOLDS, RUN, Attempt, Zygote, differences, files_of, workspace, zygote
+
+INPUTS = ("bars.csv", "small.yaml")
+# Whoever is refused room or permission may have been refused before the run began (2), or may have
+# lost no more than the cache (0).
+REFUSED = (0, 2, 5)
+
+
+@dataclass
+class Known:
+    """A process to ask, and the run as it is where nothing happens."""
+
+    zygote: Zygote
+    whole: Attempt
+    files: dict[str, Any]
+    operations: list[str]
+
+    def resumed_after(self, words: Sequence[str], **fault: Any) -> tuple[Attempt, list[str]]:
+        """Make a run with a fault and give it again; return how the first ended, and what is wrong.
+
+        Wrong is whatever differs from the undisturbed run, a half-made result in sight, a changed
+        input, a traceback, and more than one fold fitted twice.
+        """
+        first, again = self.zygote.ask({"words": words, **fault}, {"words": words})
+        wrong = [*first["half_made"], *again["half_made"]]
+        wrong += differences(self.files, files_of(self.zygote.left))
+        for one in (first, again):
+            seen = (one["contents"].get(name) for name in INPUTS)
+            if [*seen] != [self.whole["contents"][name] for name in INPUTS]:
+                wrong.append("an input is not what it was")
+            if "Traceback" in one["told"] or "internal error" in one["told"]:
+                wrong.append(one["told"])
+        if again["code"] != 0:
+            wrong.append(f"given again it ended with {again['code']}: {again['told']}")
+        if first["fits"] + again["fits"] > FOLDS + 1:
+            wrong.append(f"{first['fits']} and {again['fits']} folds were fitted")
+        return first, wrong
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
+    place: Path = tmp_path_factory.mktemp("crash")
+    with zygote(workspace(place / "template"), place / "runs") as process:
+        (whole,) = process.ask({"words": RUN, "list": True})
+        assert (0, FOLDS, []) == (whole["code"], whole["fits"], whole["half_made"])
+        yield Known(process, whole, files_of(process.left), whole["list"])
+
+
+def last(known: Known, *words: str) -> int:
+    """Return the number of the last operation that is described by all words."""
+    return max(n for n, told in enumerate(known.operations, 1) if all(w in told for w in words))
+
+
+def killed(known: Known, points: Sequence[int], fault: str = "SIGKILL") -> dict[int, list[str]]:
+    """Kill a run at each point and give it again; return what was wrong, by point."""
+    found = {}
+    for at in points:
+        first, wrong = known.resumed_after(RUN, fault=fault, at=at)
+        if first["code"] != -9:
+            wrong.append(f"ended with {first['code']}")
+        if wrong:
+            found[at] = wrong
+    return found
+
+
+def test_a_killed_run_ends_as_if_undisturbed(known: Known) -> None:
+    """Killed before an operation and given again, byte for byte the same, one fold at most twice.
+
+    The points: some drawn, and those between a whole run and its place and record.
+    """
+    drawn = random.Random(5).sample(range(1, len(known.operations)), 4)  # noqa: S311
+    moved = last(known, "os.rename", ".partial")
+    ends = [moved, moved + 2, last(known, "open", "trials.jsonl")]
+
+    assert {} == killed(known, [*drawn, *ends])
+    assert {} == killed(known, [last(known, "write", ".audit.json")], "torn")
+
+
+@pytest.mark.long
+def test_a_run_killed_at_any_operation_ends_as_if_undisturbed(known: Known) -> None:
+    """The same at every single operation."""
+    points = range(1, len(known.operations) + 1)
+
+    assert len(points) >= 200
+    assert {} == killed(known, points)
+
+
+@pytest.mark.long
+def test_a_write_cut_in_half_leaves_nothing_half_made(known: Known) -> None:
+    """Killed in the middle of every second write; a line of the trial ledger is one write."""
+    writes = [
+        number
+        for number, told in enumerate(known.operations, 1)
+        if told.startswith("write") and "trials.jsonl" not in told
+    ]
+    assert {} == killed(known, writes[::2], "torn")
+
+
+def stopped(known: Known, points: Sequence[int], name: str, code: int) -> dict[int, list[str]]:
+    """Stop a run by a signal at each point and give it again; return what was wrong."""
+    found = {}
+    for at in points:
+        first, wrong = known.resumed_after(RUN, fault=name, at=at)
+        # The ledger tells of an interruption; the cache may have been at work.
+        wrong = [one for one in wrong if not one.endswith(("trials.jsonl", "manifest.json"))]
+        if first["code"] != code or "give the same command again" not in first["told"]:
+            wrong.append(f"ended with {first['code']}: {first['told'][-300:]}")
+        if wrong:
+            found[at] = wrong
+    return found
+
+
+def test_a_stopped_run_says_how_to_go_on_and_does(known: Known) -> None:
+    """SIGINT ends with 130 and SIGTERM with 143, with one line, and the run resumes."""
+    drawn = random.Random(6).sample(range(20, len(known.operations) - 20), 2)  # noqa: S311
+
+    assert {} == stopped(known, drawn[:1], "SIGINT", 130)
+    assert {} == stopped(known, drawn[1:], "SIGTERM", 143)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_run_stopped_anywhere_says_how_to_go_on(known: Known, name: str, code: int) -> None:
+    """The same at forty points."""
+    points = range(1, len(known.operations) - 5, len(known.operations) // 40)
+
+    assert {} == stopped(known, points, name, code)
+
+
+def refused(known: Known, points: Sequence[int], name: str, *, once: bool) -> dict[int, list[str]]:
+    """Refuse a run room or permission from each point on; return what was wrong."""
+    found = {}
+    for at in points:
+        first, wrong = known.resumed_after(RUN, fault=name, at=at, once=once)
+        wrong = [one for one in wrong if not one.endswith(("trials.jsonl", "manifest.json"))]
+        if first["code"] not in REFUSED:
+            wrong.append(f"ended with {first['code']}: {first['told'][-300:]}")
+        if first["code"] != 0 and "error: " not in first["told"]:
+            wrong.append(f"no message: {first['told'][-300:]}")
+        if wrong:
+            found[at] = wrong
+    return found
+
+
+def test_a_disk_that_gives_out_ends_in_one_message(known: Known) -> None:
+    """Full from a fold on: exit 5 and a message; with room again the run goes on to the same end."""
+    at = last(known, "write", "work/.fold-001", "fold.json")
+
+    first, wrong = known.resumed_after(RUN, fault="ENOSPC", at=at)
+
+    assert 5 == first["code"]
+    assert "No space left on device" in first["told"]
+    assert [] == wrong
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("name", ["ENOSPC", "EACCES", "EROFS", "EIO"])
+def test_no_room_and_no_permission_end_in_one_message(known: Known, name: str, once: bool) -> None:
+    """At twenty-five points each: a full disk, lost permission, a disk gone read-only or bad."""
+    points = range(1, len(known.operations), len(known.operations) // 25)
+
+    assert {} == refused(known, points, name, once=once)
+
+
+def test_results_deleted_meanwhile_end_in_one_message(known: Known) -> None:
+    """The folder of results removed while a fold is made: exit 5, and the next run is whole."""
+    at = last(known, "open", "work/.fold-001", "scaler.json")
+
+    first, wrong = known.resumed_after(RUN, fault="vanish", path="results", at=at)
+
+    assert 5 == first["code"]
+    assert "give the same command again" in first["told"]
+    # What was computed went with the folder: it is fitted again.
+    assert [] == [one for one in wrong if not one.endswith("were fitted")]
+
+
+def test_an_input_that_vanished_is_named(known: Known) -> None:
+    """Data removed before they are read are wrong input (exit 2), named, and nothing is left."""
+    first = known.zygote.ask({"words": ["run", "gone.yaml"]})[0]
+
+    assert 2 == first["code"]
+    assert "gone.yaml" in first["told"]
+    assert [*INPUTS] == sorted(first["contents"])
+
+
+# ── several at once ──────────────────────────────────────────────────────────────────────────────
+
+OTHERS = (["--set", "walk_forward.max_folds=2"], ["--set", "strategy.threshold=0.5"])
+
+
+def test_runs_at_once_in_one_workspace_do_not_mix(known: Known) -> None:
+    """Twice the same question and two others, sharing the cache: each ends as it does alone.
+
+    Of two processes with one question, one makes it; the other is told so or finds it answered.
+    """
+    commands = [RUN, RUN, *([*RUN, *more] for more in OTHERS)]
+    again = [{"words": words} for words in commands[1:]]
+
+    first, *rest = known.zygote.ask({"together": commands}, *again)
+    together = files_of(known.zygote.left)
+    codes = [code for code, _ in first["together"]]
+
+    assert sorted(codes[:2]) in ([0, 0], [0, 5])
+    assert [0, 0] == codes[2:]
+    assert [0, 0, 0] == [one["code"] for one in rest]
+    assert [] == first["half_made"]
+    for words in commands[1:]:
+        (alone,) = known.zygote.ask({"words": words})
+        assert 0 == alone["code"]
+        for name, content in files_of(known.zygote.left).items():
+            if name.startswith("results/small/") and not name.endswith(TOLD_OF_TRIALS):
+                assert content == together[name], name
+
+
+# How many trials there were depends on who was first.
+TOLD_OF_TRIALS = ("manifest.json", "audit.json", "run.log")
