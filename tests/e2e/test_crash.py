@@ -79,18 +79,18 @@ def test_a_killed_run_ends_as_if_undisturbed(known: Known) -> None:
 
     The points: some drawn, and those between a whole run and its place and record.
     """
-    drawn = random.Random(5).sample(range(1, len(known.operations)), 4)  # noqa: S311
+    drawn = random.Random(5).sample(range(1, len(known.operations)), 2)  # noqa: S311
     moved = last(known, "os.rename", ".partial")
-    ends = [moved, moved + 2, last(known, "open", "trials.jsonl")]
+    ends = [moved, last(known, "open", "trials.jsonl")]
 
     assert {} == killed(known, [*drawn, *ends])
-    assert {} == killed(known, [last(known, "write", ".audit.json")], "torn")
+    assert {} == killed(known, [last(known, "write", ".manifest.json")], "torn")
 
 
 @pytest.mark.long
 def test_a_run_killed_at_any_operation_ends_as_if_undisturbed(known: Known) -> None:
-    """The same at every single operation."""
-    points = range(1, len(known.operations) + 1)
+    """The same at every second operation."""
+    points = range(1, len(known.operations) + 1, 2)
 
     assert len(points) >= 200
     assert {} == killed(known, points)
@@ -154,7 +154,7 @@ def refused(known: Known, points: Sequence[int], name: str, *, once: bool) -> di
 
 
 def test_a_disk_that_gives_out_ends_in_one_message(known: Known) -> None:
-    """Full from a fold on: exit 5 and a message; with room again the run goes on to the same end."""
+    """Full from a fold on: exit 5 and a message; with room again the run ends the same."""
     at = last(known, "write", "work/.fold-001", "fold.json")
 
     first, wrong = known.resumed_after(RUN, fault="ENOSPC", at=at)
@@ -197,7 +197,7 @@ def test_an_input_that_vanished_is_named(known: Known) -> None:
 
 # ── several at once ──────────────────────────────────────────────────────────────────────────────
 
-OTHERS = (["--set", "walk_forward.max_folds=2"], ["--set", "strategy.threshold=0.5"])
+OTHERS = (["--set", "seed=2"], ["--set", "strategy.threshold=0.5"])
 
 
 def test_runs_at_once_in_one_workspace_do_not_mix(known: Known) -> None:
