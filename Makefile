@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test test-long test-live check format bench lock clean
+.PHONY: help run test test-long test-live fuzz check format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -21,6 +21,10 @@ test-long: $(READY) ## the long profile: thousands of generated scenarios, real-
 
 test-live: $(READY) ## fetch from the real exchanges (needs the internet; deselected elsewhere)
 	$(BIN)/pytest -m live tests/live -p no:randomly $(PYTEST_ARGS)
+
+fuzz: $(READY) ## throw bytes at every reader, FUZZ_SECONDS each (300), FUZZ_TARGETS for some of them
+	$(BIN)/pip install --quiet --only-binary :all: -r requirements/fuzz.txt || echo "no wheel of atheris for this Python: hypothesis searches alone"
+	$(BIN)/python tests/fuzz/long.py
 
 check: $(READY) ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -336,6 +336,8 @@ def main() -> None:
     except _StoppedError as stop:
         _say("interrupted; give the same command again to go on from the last finished fold")
         sys.exit(stop.exit_code)
+    except MemoryError:
+        _fail("there is not enough memory for this; ask for less of it", EXIT_DISK)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
@@ -356,4 +358,9 @@ def _fail(message: str, code: int) -> None:
 
 
 def _say(message: str) -> None:
-    err_console.print(message, markup=False, highlight=False, soft_wrap=True)
+    # A message may quote a file, and a file may hold what steers a terminal.
+    plain = "".join(
+        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for sign in message
+    )
+    err_console.print(plain, markup=False, highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from engine.verification.facts import (
     same_files,
 )
 from engine.walkforward import FoldResult
-from perpwalk import models, runs
+from perpwalk import models, runs, seal
 from perpwalk.config import ModelSection
 from perpwalk.domain import UNDEFINED_LABEL, FloatArray, Fold, Forecast, IntArray, bar_numbers
 from perpwalk.models.base import forecasts_of
@@ -89,6 +89,13 @@ def _loaded(
     facts: Facts, prepared: Prepared, fold: Fold, thresholds: Mapping[int, float]
 ) -> FittedFold:
     place = model_folder(fold.number, prepared.name)
+    changed = [
+        one.file
+        for one in seal.broken(facts.manifest, facts.path)
+        if one.file.startswith(f"{place}/")
+    ]
+    if changed:  # a parser of trees is not written for files that somebody has changed
+        raise FailedError(f"{changed[0]} is not as it was written; it is not loaded")
     try:
         model = models.load_model(facts.path / place)
         scaler = Preprocessor.load(facts.path / place)

@@ -21,7 +21,6 @@ not are the numbers looked at one by one. ``docs/reliability.md`` says what that
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -32,6 +31,7 @@ import pandas as pd
 
 from perpwalk.domain import Market
 from perpwalk.errors import DataError, PerpwalkError, UsageError
+from perpwalk.strict import parse_json
 
 Labels = Sequence[object] | pd.Index | npt.NDArray[Any]
 
@@ -177,25 +177,15 @@ def _require_column(
 
 
 def read_json(text: str | bytes) -> Any:
-    """Parse JSON as the standard has it.
+    """Parse JSON as the standard has it, and no bomb (``perpwalk.strict.parse_json``).
 
     Raises
     ------
     ValueError
-        It is no JSON, or says ``NaN`` or ``Infinity``, which Python's own parser takes for numbers.
+        It is no JSON, or says ``NaN`` or ``Infinity``, which Python's own parser takes for numbers,
+        or a key twice.
     """
-    return json.loads(text, parse_constant=_no_constant, parse_float=_finite_float)
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"it says {word}, which is no number in JSON")
-
-
-def _finite_float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"it says {text}, which is more than a float holds")
-    return number
+    return parse_json(text)
 
 
 def infinite_key(value: object, key: str = "") -> str | None:

@@ -187,8 +187,18 @@ def read_value(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
-    except (ValueError, OverflowError, RecursionError) as error:  # of a date, a number, a depth
-        raise yaml.YAMLError(f"{error}") from error
+    except yaml.YAMLError:
+        raise
+    except (
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        # The parser trusts whoever writes a tag: `!!timestamp soon`, `!!bool maybe`, `!!int ""`.
+        raise yaml.YAMLError(f"a value is not what its tag says ({error})") from error
 
 
 def read_mapping(file: Path) -> dict[str, Any]:

@@ -169,7 +169,14 @@ class Preprocessor:
                 constant=tuple(features["constant"]),
                 rows_seen=(int(features["rows_seen"][0]), int(features["rows_seen"][1])),
             )
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise DataError(
                 f"is not what perpwalk wrote ({type(error).__name__}: {error}); refit the fold",
                 path=folder,
