@@ -61,18 +61,18 @@ class PerpBroker(OrderBook):
         self.account.booking = BarBooking()
         self.recorder.row += 1
         fresh = [desk for desk in self.desks if desk.feed.bar != desk.number]
-        for together in self._steps(fresh):
-            self._pass(together)
+        if not self.meets_finer_bars:
+            equity = self._pass(fresh)
+        else:
+            for together in self._steps(fresh):
+                self._pass(together)
+            equity = self.account.equity
         for desk in fresh:
             desk.number = desk.feed.bar
-        self._record(self.account.equity)
+        self._record(equity)
 
-    def _steps(self, fresh: Sequence[Desk]) -> Iterator[Sequence[Desk]]:
-        """Yield the desks that meet a bar together, once per bar inside those that just closed."""
-        if all(desk.ends is None for desk in fresh):
-            if fresh:
-                yield fresh
-            return
+    def _steps(self, fresh: Sequence[Desk]) -> Iterator[list[Desk]]:
+        """Yield the desks that meet a finer bar together, in the order in which these close."""
         meets = [
             (desk.closes_ns[bar], place)
             for place, desk in enumerate(fresh)
@@ -81,15 +81,16 @@ class PerpBroker(OrderBook):
         for _, group in itertools.groupby(sorted(meets), key=itemgetter(0)):
             yield [fresh[place] for _, place in group]
 
-    def _pass(self, fresh: Sequence[Desk]) -> None:
-        """Take the account through one bar of each of these symbols."""
+    def _pass(self, fresh: list[Desk]) -> float:
+        """Take the account through one bar of each of these symbols and return its equity."""
         account = self.account
         while self._toactivate:
             self._toactivate.popleft().activate()
-        self._fresh = list(fresh)
+        self._fresh = fresh
         for desk in fresh:
             self._begin(desk)
-        self._now_ns = fresh[0].close_ns
+        if fresh:
+            self._now_ns = fresh[0].close_ns
         if self.pending:
             self._fill_market_orders(fresh)
             self._try_other_orders(fresh)
@@ -100,8 +101,11 @@ class PerpBroker(OrderBook):
             due = desk.settlements.get(desk.bar)
             if due is not None:
                 self._settle(desk, due, close)
-        if account.is_ruined(account.equity) and self._bankrupt_at_ns is None:
+        equity = account.equity
+        if account.is_ruined(equity) and self._bankrupt_at_ns is None:
             self._go_bankrupt()
+            equity = account.equity
+        return equity
 
     def _begin(self, desk: Desk) -> None:
         desk.bar = at = desk.bar + 1

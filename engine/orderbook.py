@@ -55,6 +55,7 @@ class OrderBook(bt.brokers.BackBroker):
         self._section = section
         self.desks = tuple(Desk(feed, section) for feed in feeds)
         self._desk_of = {desk.feed: desk for desk in self.desks}
+        self.meets_finer_bars = any(desk.ends is not None for desk in self.desks)
         self._clock = np.unique(np.concatenate([to_ns(feed.bars.close_time) for feed in feeds]))
         super().__init__()
 
