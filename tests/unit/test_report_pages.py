@@ -305,6 +305,19 @@ def test_other_seeds_stand_on_the_page_and_their_models_are_no_folds(tmp_path: P
     assert 'id="seeds"' not in page_of(made)
 
 
+def test_the_folds_of_several_contracts_are_told_apart(tmp_path: Path) -> None:
+    """Each contract selects features of its own: its folds stand under its symbol."""
+    made = write_run(tmp_path / "several", replay(300))
+    for symbol, kept in (("BTCUSDT", ["rsi_14"]), ("ETHUSDT", ["ema_9", "rsi_14"])):
+        folder = made.path / "models" / symbol / "fold-001"
+        folder.mkdir(parents=True)
+        (folder / "features.json").write_text(json.dumps({"selected": kept}))
+    data = reports.page_data(made)
+
+    assert ["BTCUSDT 001", "ETHUSDT 001", "000"] == list(data.selected)
+    assert ["ema_9", "rsi_14"] == data.selected["ETHUSDT 001"]
+
+
 def test_the_placebo_battery_stands_before_the_charts(run: Run) -> None:
     """What is left of the result without its cause is a table; without a battery there is none."""
     data = reports.page_data(run)

@@ -60,8 +60,14 @@ def test_what_is_done_to_means_stays_outside() -> None:
 
 
 def test_draws_depend_on_their_arguments_alone() -> None:
-    """Asked again, the same blocks come, in the same parts."""
-    one, two = (list(draws_of(50_000, 5.0, 100, seed=4)) for _ in range(2))
+    """Asked again at once or after others, the same blocks come, in the same parts."""
+    one = list(draws_of(50_000, 5.0, 100, seed=4))
+    at_once = list(draws_of(50_000, 5.0, 100, seed=4))
+    other = list(draws_of(50_000, 5.0, 100, seed=5))
+    later = list(draws_of(50_000, 5.0, 100, seed=4))
+    expected = [part.starts.tolist() for part in one]
 
     assert [80, 20] == [len(part.first) for part in one]
-    assert [part.starts.tolist() for part in one] == [part.starts.tolist() for part in two]
+    assert expected == [part.starts.tolist() for part in at_once]
+    assert expected != [part.starts.tolist() for part in other]
+    assert expected == [part.starts.tolist() for part in later]

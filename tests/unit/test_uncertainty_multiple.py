@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perpwalk.domain import FloatArray
-from perpwalk.uncertainty.multiple import mcs, spa, stepm
+from perpwalk.uncertainty.multiple import mcs, spa, spa_and_stepm, stepm
 
 
 def generated(seed: int, n: int) -> FloatArray:
@@ -40,6 +40,17 @@ def test_the_best_of_four_beats_the_benchmark() -> None:
     assert (0,) == stepm(BENCHMARK, MODELS, 10, seed=123)
     assert (1,) == every.included
     assert [0.0025, 1.0, 0.0155, 0.003, 0.0] == pytest.approx(every.p_values.tolist(), abs=0.02)
+
+
+def test_both_tests_from_one_set_of_resamples_are_the_two_tests() -> None:
+    """The p-values of one and the superior models of the other do not change a bit."""
+    alone = spa(BENCHMARK, MODELS, 10, reps=300, seed=7)
+    together, superior = spa_and_stepm(BENCHMARK, MODELS, 10, reps=300, seed=7)
+
+    for name in ("p_lower", "p_consistent", "p_upper", "best", "block", "reps", "seed"):
+        assert getattr(alone, name) == getattr(together, name)
+    assert alone.mean_excess.tolist() == together.mean_excess.tolist()
+    assert (0,) == superior
 
 
 def test_models_that_know_nothing_are_not_superior() -> None:

@@ -147,7 +147,7 @@ def _against(
     found.better[benchmark] = set()
     if differ:
         models = money.values[:, differ]
-        test = multiple.spa(base, models, money.block, reps, seed)
+        test, superior = multiple.spa_and_stepm(base, models, money.block, reps, seed, level)
         best = sorted(money.named([differ[test.best]]))[0]
         found.spa.append(
             {
@@ -156,7 +156,6 @@ def _against(
                 "reps": reps, "seed": seed,
             }
         )  # fmt: skip
-        superior = multiple.stepm(base, models, money.block, reps, seed, level)
         found.better[benchmark] = money.named([differ[k] for k in superior])
     found.members.extend(
         {"variant": name, "loss": RETURNS, "benchmark": benchmark, "method": STEPM,

@@ -15,6 +15,7 @@ import numpy as np
 from perpwalk.domain import FloatArray, IntArray
 
 CHUNK_VALUES = 4_000_000  # resampled rows held at a time
+KEPT_BLOCKS = 5_000_000  # of the last resamples: 80 MB
 SEARCH_FROM = 1 / 3  # numpy searches for the length of a block that is likelier to end
 
 
@@ -62,8 +63,25 @@ class Draws:
 def draws_of(n: int, block: float, resamples: int, seed: int) -> Iterator[Draws]:
     """Yield resamples of ``n`` rows, so many at a time that their rows fit into memory.
 
-    They depend on the arguments alone.
+    They depend on the arguments alone. The last ones are kept while they are few: figures of the
+    same rows are often asked for one after the other.
     """
+    asked = (n, block, resamples, seed)
+    known = _LAST.get(asked)
+    if known is not None:
+        yield from known
+        return
+    drawn = _drawn(n, block, resamples, seed)
+    if n * resamples / block > KEPT_BLOCKS:
+        yield from drawn
+        return
+    known = tuple(drawn)
+    _LAST.clear()
+    _LAST[asked] = known
+    yield from known
+
+
+def _drawn(n: int, block: float, resamples: int, seed: int) -> Iterator[Draws]:
     rng = np.random.default_rng(seed)
     at_once = max(1, CHUNK_VALUES // max(n, 1))
     for done in range(0, resamples, at_once):
@@ -92,6 +110,7 @@ def _likely_blocks(rows: int, chance: float) -> int:
     return int(rows * chance * 1.05) + 16
 
 
+_LAST: dict[tuple[int, float, int, int], tuple[Draws, ...]] = {}
 Source = Callable[[int], FloatArray]
 Cut = Callable[[FloatArray, int, IntArray], tuple[IntArray, int]]
 

@@ -8,6 +8,7 @@ library's default of the square root of the rows knows nothing of the data.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,13 @@ def spa(
 
     benchmark, models = _same_rows(losses_benchmark, losses_models)
     test = SPA(benchmark, models, block_size=_rows(block), reps=reps, studentize=True, seed=seed)
+    return _ability(test, benchmark, models, block, reps, seed)
+
+
+def _ability(
+    test: Any, benchmark: FloatArray, models: FloatArray, block: float, reps: int, seed: int
+) -> SuperiorAbility:
+    """Return what the library's test comes to."""
     test.compute()
     least = 1 / (reps + 1)
     lower, consistent, upper = (
@@ -92,6 +100,18 @@ def stepm(
 
     The chance of naming any model that does not is at most ``level``, however many are tried.
     """
+    return spa_and_stepm(losses_benchmark, losses_models, block, reps, seed, level)[1]
+
+
+def spa_and_stepm(
+    losses_benchmark: FloatArray,
+    losses_models: FloatArray,
+    block: float,
+    reps: int = 2000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> tuple[SuperiorAbility, tuple[int, ...]]:
+    """Return what ``spa`` and ``stepm`` return, from one set of resamples instead of two."""
     from arch.bootstrap import StepM
 
     benchmark, models = _same_rows(losses_benchmark, losses_models)
@@ -99,8 +119,9 @@ def stepm(
         benchmark, models, size=level, block_size=_rows(block), reps=reps, studentize=True,
         seed=seed,
     )  # fmt: skip
-    test.compute()
-    return tuple(sorted(int(column) for column in test.superior_models))
+    ability = _ability(test.spa, benchmark, models, block, reps, seed)
+    test.compute()  # over the values that its own first test has simulated
+    return ability, tuple(sorted(int(column) for column in test.superior_models))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
