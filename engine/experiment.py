@@ -14,6 +14,7 @@ from typing import Any
 import engine
 from engine import audits, seeds, stages, standing, tables
 from engine.crosscheck import covered
+from engine.exact import is_exact, one_thread
 from engine.making import Making, fold_names
 from engine.memory import open_memory
 from engine.narration import Log, say_what_was_read
@@ -94,6 +95,9 @@ def run_experiment(
         tell.say(f"{whole} was whole when its process ended: it stands in its place now")
         force = False  # it is what was asked for
     answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
+    if answered is not None and config.compute.deterministic and not is_exact(answered):
+        tell.say(f"{answered.path} was not computed with compute.deterministic; it is made again")
+        answered = None
     lacks = None if answered is None or force else _lacking(config, answered)
     if answered is not None and lacks is not None:
         tell.say(f"{answered.path} answers this; {lacks}")
@@ -167,7 +171,8 @@ def _write(
 ) -> None:
     with clock.stage("judge"):
         tell.stage("judge")
-        measured = stages.measure(config, walked, book, found.outside, band)
+        with one_thread(config.compute):
+            measured = stages.measure(config, walked, book, found.outside, band)
     prepared = [one.prepared for one in walked]
     with clock.stage("write"):
         place = folder.partial

@@ -185,6 +185,8 @@ class FoldMemory:
             "model": config.model.model_dump(mode="json"),
             "device": models.trains_on(config.model, config.compute.device),
             "purge": purge,
+            # Whoever asks for the same bits everywhere is not given what several threads made.
+            **({"deterministic": True} if config.compute.deterministic else {}),
             **_made_by(_models_made_by(config)),
         }
 

@@ -23,6 +23,7 @@ import pandas as pd
 from engine import ledger_engine, replay, tables
 from engine.crew import Crew
 from engine.crosscheck import checked_by_replay, crosscheck, unchecked
+from engine.exact import one_thread
 from engine.foldtasks import Pending, fit_together
 from engine.memory import Memory
 from engine.narration import fold_lines, fold_summary
@@ -100,7 +101,8 @@ def prepare(
         name = market.symbol if len(markets) > 1 else None
         with naming(name):
             before = known[number] if known else None
-            looked.append(_Looked.at(one, market, timesteps, name, before, memory, clock, tell))
+            with one_thread(config.compute):
+                looked.append(_Looked.at(one, market, timesteps, name, before, memory, clock, tell))
     with clock.stage("folds"):
         cuts = _cut(config, looked)
     prepared = []

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from engine import foldfiles
+from engine.exact import one_thread
 from engine.foldfiles import Files, Fit
 from engine.memory import FoldMemory, Memory
 from perpwalk import disk, models, preprocess, runs, seal
@@ -135,10 +136,11 @@ class WalkForward:
         return last if last.fold.number == fold.number - 1 else None
 
     def _one(self, fold: Fold, start: FittedFold | None) -> FoldResult:
-        if self._work is None:
-            return self._fit(fold, start)
-        folder = self.folder(fold)
-        return self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder, start)
+        with one_thread(self._config.compute):
+            if self._work is None:
+                return self._fit(fold, start)
+            folder = self.folder(fold)
+            return self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder, start)
 
     # ── folds fitted elsewhere ───────────────────────────────────────────────────────────────────
 

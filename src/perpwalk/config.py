@@ -534,6 +534,8 @@ class ComputeSection(Section):
     has. ``threads`` are each fit's own then.
     ``engine`` keeps the account: ``backtrader``, checked by the compiled ledger, or the ``ledger``
     alone, thousands of times as fast; ``check`` replays that with Backtrader too and compares.
+    ``deterministic`` promises the same bits whatever the number of cores, threads, jobs and the
+    backend, on processors with the same vector instructions: one thread for each task, and the CPU.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -545,6 +547,19 @@ class ComputeSection(Section):
     address: str | None = None
     engine: Literal["backtrader", "ledger"] = "backtrader"
     check: bool = False
+    deterministic: bool = False
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _settled_where_deterministic(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("deterministic") is not True:
+            return given
+        if given.get("device") in ("cuda", "mps"):
+            raise ValueError(
+                f"deterministic: two accelerators need not agree on a bit; leave "
+                f"compute.device={given['device']} out"
+            )
+        return {**given, "device": "cpu", "threads": 1}
 
     @pydantic.field_validator("seeds")
     @classmethod
@@ -687,7 +702,8 @@ class Config(Section):
         slippage = question["broker"]["slippage"]
         slippage["kind"] = named_by_content(slippage["kind"])
         question["label"]["kind"] = named_by_content(self.label.kind)
-        for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check"):
+        for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check",
+                     "deterministic"):  # fmt: skip
             del question["compute"][name]
         return question
 
