@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test test-long test-live fuzz check format bench lock clean
+.PHONY: help run test test-long test-live fuzz check format bench lock scan test-python clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -54,5 +54,14 @@ lock: ## resolve pyproject.toml afresh into requirements/lock.txt
 	$(VENV)-lock/bin/python requirements/lock.py
 	rm -rf $(VENV)-lock
 
+scan: $(READY) ## licences by an allow-list, known vulnerabilities by pip-audit (3: could not be asked)
+	test -x $(VENV)-scan/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-scan && $(VENV)-scan/bin/pip install --quiet pip-audit; }
+	$(BIN)/python requirements/scan.py $(VENV)-scan/bin/pip-audit
+
+BOUNDS ?= upper
+TORCH ?= $(shell tail -n 1 requirements/torch.txt)
+test-python: ## the unit tests on PYTHON=python3.12 at BOUNDS=lower|upper of pyproject.toml
+	requirements/versions.sh $(PYTHON) $(BOUNDS) $(TORCH)
+
 clean: ## remove the environment and caches (results stay)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(VENV)-scan $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import yaml
 from threadpoolctl import threadpool_limits
 
 from perpwalk.config import ComputeSection
+from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 
 
@@ -29,5 +29,4 @@ def one_thread(compute: ComputeSection) -> Iterator[None]:
 
 def is_exact(run: Run) -> bool:
     """Return whether a finished run was computed so."""
-    compute = (yaml.safe_load(run.config_text) or {}).get("compute", {})
-    return compute.get("deterministic") is True
+    return config_of(run).compute.deterministic

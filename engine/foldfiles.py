@@ -20,9 +20,9 @@ import pandas as pd
 
 from perpwalk import models, runs
 from perpwalk.domain import FloatArray, Fold, Forecast
-from perpwalk.finite import read_json
 from perpwalk.models.base import EpochReport, FittedModel
 from perpwalk.preprocess import Preprocessor
+from perpwalk.strict import parse_json
 
 MODEL = "model"
 _VALIDATION, _TRAINING = "validation.parquet", "training.json"
@@ -50,7 +50,7 @@ def write_fit(fit: Fit, folder: Path) -> None:
 
 def read_fit(folder: Path) -> Fit:
     """Read what ``write_fit`` wrote."""
-    training = read_json((folder / _TRAINING).read_text(encoding="utf-8"))
+    training = parse_json((folder / _TRAINING).read_text(encoding="utf-8"))
     return Fit(
         Preprocessor.load(folder / MODEL),
         models.load_model(folder / MODEL),
@@ -76,7 +76,7 @@ def write_threshold(threshold: float, folder: Path) -> None:
 
 def read_threshold(folder: Path) -> float:
     """Read what ``write_threshold`` wrote."""
-    return float(read_json((folder / _FOLD).read_text(encoding="utf-8"))["threshold"])
+    return float(parse_json((folder / _FOLD).read_text(encoding="utf-8"))["threshold"])
 
 
 # ── forecasts as tables ──────────────────────────────────────────────────────────────────────────

@@ -37,8 +37,8 @@ from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, Forecast, IntArray, LabelFrame, Market, to_ns
 from perpwalk.errors import UserError
 from perpwalk.features import FeatureSet
-from perpwalk.finite import read_json
 from perpwalk.provenance import machine, provenance
+from perpwalk.strict import parse_json
 
 FEATURES, FITS, FORECASTS = "features", "fits", "forecasts"
 KINDS = (FEATURES, FITS, FORECASTS)
@@ -148,7 +148,7 @@ def _write_features(frame: FeatureFrame, folder: Path) -> None:
 
 
 def _read_features(feature_set: FeatureSet, market: Market, folder: Path) -> FeatureFrame:
-    facts = read_json((folder / _FACTS).read_text(encoding="utf-8"))
+    facts = parse_json((folder / _FACTS).read_text(encoding="utf-8"))
     values = np.load(folder / _VALUES, allow_pickle=False)
     values.flags.writeable = False
     return FeatureFrame(

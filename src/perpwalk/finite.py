@@ -31,7 +31,6 @@ import pandas as pd
 
 from perpwalk.domain import Market
 from perpwalk.errors import DataError, PerpwalkError, UsageError
-from perpwalk.strict import parse_json
 
 Labels = Sequence[object] | pd.Index | npt.NDArray[Any]
 
@@ -174,18 +173,6 @@ def _require_column(
 
 
 # ── JSON ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_json(text: str | bytes) -> Any:
-    """Parse JSON as the standard has it, and no bomb (``perpwalk.strict.parse_json``).
-
-    Raises
-    ------
-    ValueError
-        It is no JSON, or says ``NaN`` or ``Infinity``, which Python's own parser takes for numbers,
-        or a key twice.
-    """
-    return parse_json(text)
 
 
 def infinite_key(value: object, key: str = "") -> str | None:

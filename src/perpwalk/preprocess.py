@@ -37,7 +37,8 @@ from perpwalk.domain import (
     frozen_array,
 )
 from perpwalk.errors import DataError, UserError
-from perpwalk.finite import read_json, require_finite
+from perpwalk.finite import require_finite
+from perpwalk.strict import parse_json
 
 SCALER_FILE = "scaler.json"
 FEATURES_FILE = "features.json"
@@ -351,7 +352,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise DataError(f"is larger than {_MAX_FILE_BYTES:,} bytes", path=file)
-        content = read_json(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError("is missing; refit the fold", path=file) from error
     except (OSError, ValueError) as error:

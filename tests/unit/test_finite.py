@@ -25,11 +25,12 @@ from perpwalk.audit import fits
 from perpwalk.config import BrokerSection, Config, FeaturesSection, resolve
 from perpwalk.domain import FeatureFrame, Forecast, Level, Market
 from perpwalk.errors import ConfigError, DataError, PerpwalkError, UsageError
-from perpwalk.finite import infinite_key, read_json, require_finite, unfit
+from perpwalk.finite import infinite_key, require_finite, unfit
 from perpwalk.models.base import GivenUp
 from perpwalk.plans import as_plan
 from perpwalk.preprocess import Preprocessor, fit_preprocessor
 from perpwalk.signals import PrecomputedSignals
+from perpwalk.strict import parse_json
 from perpwalk.thresholds import choose_threshold
 
 NAN, INF = float("nan"), float("inf")
@@ -368,7 +369,7 @@ def test_infinity_is_never_written(tmp_path: Path) -> None:
 def test_json_that_says_nan_is_no_json(word: str) -> None:
     """Python's own parser takes these words for numbers, and rounds what is too large to one."""
     with pytest.raises(ValueError, match=word):
-        read_json(f'{{"auc": [0.5, {word}]}}')
+        parse_json(f'{{"auc": [0.5, {word}]}}')
 
 
 @pytest.mark.parametrize("word", ["NaN", "1e999"])

@@ -17,7 +17,7 @@ import pandas as pd
 from perpwalk import runs
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import UsageError
-from perpwalk.finite import read_json
+from perpwalk.strict import parse_json
 
 FORMAT = "perpwalk-comparison/1"
 JSON_FILE = "comparison.json"
@@ -268,7 +268,7 @@ def load_comparison(path: Path | str) -> Comparison:
     if not file.is_file():
         raise UsageError(f"no comparison at {path}; `perpwalk compare` writes one")
     try:
-        document = read_json(file.read_text(encoding="utf-8"))
+        document = parse_json(file.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise UsageError(f"{file} has format {document['format']}, this version reads {FORMAT}")
         return _from_document(document, file.parent)

@@ -24,7 +24,8 @@ import pandas as pd
 
 from perpwalk.domain import Float32Array, FloatArray, IntArray, LabelArray
 from perpwalk.errors import UsageError, UserError
-from perpwalk.finite import read_json, require_finite
+from perpwalk.finite import require_finite
+from perpwalk.strict import parse_json
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 1_000_000
@@ -404,7 +405,7 @@ def read_config(folder: Path, kind: str | None = None) -> Mapping[str, Any]:
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise UsageError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; not a model's")
-        config = read_json(file.read_text(encoding="utf-8"))
+        config = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"no saved model in {folder}: {CONFIG_FILE} is missing") from error
     except ValueError as error:

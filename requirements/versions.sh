@@ -1,0 +1,23 @@
+#!/bin/sh
+# The unit tests on another Python, at the lower or the upper bounds of pyproject.toml:
+#   requirements/versions.sh PYTHON lower|upper TORCH      (make test-python)
+# torch is given apart: of other versions than the one in requirements/torch.txt the index serves a
+# CUDA build of several gigabytes on Linux.
+set -eu
+python=$1 bounds=$2 torch=$3
+case $bounds in
+  lower) resolution=lowest-direct ;;
+  upper) resolution=highest ;;
+  *) echo "BOUNDS is lower or upper, not $bounds" >&2; exit 2 ;;
+esac
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+place=.venv-$version-$bounds
+[ -x "$place/bin/python" ] || "$python" -m venv "$place"
+"$place/bin/pip" install --quiet uv
+"$place/bin/python" requirements/wanted.py |
+  "$place/bin/uv" pip compile - --resolution $resolution --python-version "$version" \
+    --only-binary :all: --no-header --no-annotate --quiet -o "$place/resolved.txt"
+"$place/bin/pip" install --quiet --no-deps -r "$place/resolved.txt"
+"$place/bin/pip" install --quiet "$torch" -c "$place/resolved.txt"
+"$place/bin/pip" install --quiet --no-deps --no-build-isolation -e .
+exec "$place/bin/pytest" -q -n 1 ${PYTEST_ARGS:-tests/unit tests/contracts/test_model_contract.py}

@@ -1,0 +1,24 @@
+"""What pyproject.toml asks for, without torch, which is pinned apart; one requirement a line."""
+
+import pathlib
+import tomllib
+
+HERE = pathlib.Path(__file__).parent
+# What torch 2.13 needs besides CUDA libraries, so that installing torch pulls nothing unlocked.
+TORCH_NEEDS = ["filelock", "typing-extensions", "setuptools", "sympy", "networkx", "fsspec"]
+
+
+def wanted() -> list[str]:
+    """Return the requirements of the package, of its tests and of its build."""
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
+    lines = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["dev"],
+        *project["build-system"]["requires"],
+        *TORCH_NEEDS,
+    ]
+    return [line for line in lines if not line.startswith("torch")]
+
+
+if __name__ == "__main__":
+    print("\n".join(wanted()))
