@@ -47,7 +47,8 @@ def nan_price(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicate(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([frame.iloc[:10], frame.iloc[9:]])
+    again = frame.iloc[9:10].assign(volume=frame["volume"].iloc[9] + 1)  # it says something else
+    return pd.concat([frame.iloc[:10], again, frame.iloc[10:]])
 
 
 def unsorted(frame: pd.DataFrame) -> pd.DataFrame:

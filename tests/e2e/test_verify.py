@@ -298,3 +298,12 @@ def test_changed_or_missing_data_is_named(tmp_path: Path) -> None:
     assert "bars.csv (ohlcv) is missing" in wrong(gone)["files unchanged"]
     assert any(one.status is Status.NOT_POSSIBLE for one in gone.checks)
     assert [1, 1] == [changed.exit_code, gone.exit_code]
+
+
+def test_a_model_that_was_changed_is_not_loaded(copy: Path) -> None:
+    """What the seal does not vouch for never reaches the parser of trees."""
+    (copy / "models/fold-000/xgb.ubj").write_bytes(b"{L")
+
+    found = wrong(verify_run(copy, samples=1))
+
+    assert "models/fold-000/xgb.ubj is not as it was written; it is not loaded" in found["load"]
