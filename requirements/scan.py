@@ -41,9 +41,10 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def locked() -> set[str]:
-    """Return the names in the lock, and torch, which has a file of its own."""
-    return {normal(m[1]) for m in re.finditer(r"^([\w.-]+)==", LOCK.read_text(), re.M)} | {"torch"}
+def locked() -> set[tuple[str, str]]:
+    """Return the names and versions in the lock; torch has a file of its own."""
+    pins = LOCK.read_text() + LOCK.with_name("torch.txt").read_text()
+    return {(normal(m[1]), m[2]) for m in re.finditer(r"^([\w.-]+)==([^\s;]+)", pins, re.M)}
 
 
 def licence(found: importlib.metadata.Distribution) -> str:
@@ -70,7 +71,8 @@ def licences() -> list[str]:
     for found in importlib.metadata.distributions():
         name = normal(found.metadata["Name"])
         said = licence(found)
-        if name in wanted and name not in EXCEPTIONS and not ALLOWED.search(said.upper()):
+        pinned = (name, found.version.partition("+")[0]) in wanted
+        if pinned and name not in EXCEPTIONS and not ALLOWED.search(said.upper()):
             wrong.append(f"{name} {found.version}: {said or 'says no licence'}")
     return sorted(wrong)
 

@@ -17,7 +17,8 @@ place=.venv-$version-$bounds
 "$place/bin/python" requirements/wanted.py |
   "$place/bin/uv" pip compile - --resolution $resolution --python-version "$version" \
     --only-binary :all: --no-header --no-annotate --quiet -o "$place/resolved.txt"
+# torch first, with what it needs as it needs it; then what pyproject.toml asks for, as it is.
+"$place/bin/pip" install --quiet "$torch"
 "$place/bin/pip" install --quiet --no-deps -r "$place/resolved.txt"
-"$place/bin/pip" install --quiet "$torch" -c "$place/resolved.txt"
 "$place/bin/pip" install --quiet --no-deps --no-build-isolation -e .
 exec "$place/bin/pytest" -q -n 1 ${PYTEST_ARGS:-tests/unit tests/contracts/test_model_contract.py}

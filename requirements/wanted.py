@@ -8,17 +8,21 @@ HERE = pathlib.Path(__file__).parent
 TORCH_NEEDS = ["filelock", "typing-extensions", "setuptools", "sympy", "networkx", "fsspec"]
 
 
-def wanted() -> list[str]:
-    """Return the requirements of the package, of its tests and of its build."""
+def asked() -> list[str]:
+    """Return the requirements of the package, of its tests and of its build, as pyproject.toml."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
     lines = [
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["dev"],
         *project["build-system"]["requires"],
-        *TORCH_NEEDS,
     ]
     return [line for line in lines if not line.startswith("torch")]
 
 
+def wanted() -> list[str]:
+    """Return what the lock holds: that, and what torch needs."""
+    return [*asked(), *TORCH_NEEDS]
+
+
 if __name__ == "__main__":
-    print("\n".join(wanted()))
+    print("\n".join(asked()))
