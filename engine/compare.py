@@ -256,7 +256,10 @@ def _once(answered: Sequence[Answered], tell: Reporter) -> list[Answered]:
 def _variant(one: Answered, changes: Mapping[str, str], folder: Path) -> Variant:
     """Return a run as it is compared; its path is told from where the comparison lies."""
     if one.run is not None:
-        found = variant_of(one.run, one.asked.name, source=one.asked.source, changes=changes)
+        asked = one.asked
+        found = variant_of(
+            one.run, asked.name, config=asked.config, source=asked.source, changes=changes
+        )
         return replace(found, facts={**found.facts, "run": os.path.relpath(one.run.path, folder)})
     config = one.asked.config
     facts = {

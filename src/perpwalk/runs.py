@@ -357,16 +357,25 @@ def _version(package: str) -> str | None:
         return None
 
 
-def code_hash(folders: Sequence[Path], files: Sequence[Path] = ()) -> str:
-    """Return the sha256 over all Python files of ``folders`` and the single ``files``."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted(folder.rglob("*.py")):
-            digest.update(str(file.relative_to(folder)).encode())
-            digest.update(file.read_bytes())
+def code_hash(packages: Sequence[Path], files: Sequence[Path] = ()) -> str:
+    """Return the sha256 over all Python files of ``packages`` and the single ``files``.
+
+    Packages are those that run: they are read once per process, as they were loaded once.
+    """
+    digest = _code_of(tuple(packages)).copy()
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+@functools.cache
+def _code_of(packages: tuple[Path, ...]) -> hashlib._Hash:
+    digest = hashlib.sha256()
+    for folder in packages:
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(str(file.relative_to(folder)).encode())
+            digest.update(file.read_bytes())
+    return digest
 
 
 def git_commit(folder: Path) -> str | None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import math
@@ -275,6 +276,12 @@ def read_returns(results: Path, trial: PastTrial) -> pd.Series | None:
         return None
     if _short_hash(content) != trial.returns:
         return None
+    return _returns_in(path, trial.returns)
+
+
+@functools.lru_cache(maxsize=512)
+def _returns_in(path: Path, kept: str) -> pd.Series | None:  # noqa: ARG001 - part of the key
+    """Return what the file with the hash ``kept`` says; every later trial asks for it again."""
     kinds = {"day": strict.STAMP, "return": strict.NUMBER}
     try:
         frame = strict.read_csv(path, kinds, ("day", "return"))

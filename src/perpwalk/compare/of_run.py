@@ -19,16 +19,26 @@ _HOUR = pd.Timedelta(hours=1)
 
 
 def variant_of(
-    run: Run, name: str, *, source: str = "", changes: Mapping[str, str] | None = None
+    run: Run,
+    name: str,
+    *,
+    config: Config | None = None,
+    source: str = "",
+    changes: Mapping[str, str] | None = None,
 ) -> Variant:
     """Read what a comparison needs from a run's folder.
+
+    Parameters
+    ----------
+    config
+        What the run was asked, where whoever calls knows it; else it is read.
 
     Raises
     ------
     UserError
         A file of the run is missing or unreadable.
     """
-    config = config_of(run)
+    config = config_of(run) if config is None else config
     interval = parse_duration(config.market.interval, _HOUR)
     horizon = duration_bars(config.label.horizon, interval, key="label.horizon")
     judged = run.predictions.merge(run.folds[["fold", "threshold"]], on="fold", how="left")
