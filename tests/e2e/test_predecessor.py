@@ -51,7 +51,7 @@ def predecessor_run(place: Path, close_time: pd.DatetimeIndex, price: np.ndarray
     flat = dict.fromkeys(
         ("price_pnl", "fee", "slippage", "liquidation", "funding", "traded_notional"), 0.0
     )
-    book = pd.DataFrame({"equity": np.full(len(forward), 10_000.0)}).assign(**flat)
+    book = pd.DataFrame({"close_time": close_time[:-1], "equity": 10_000.0}).assign(**flat)
     runs.write_parquet(place / "equity.parquet", book)
     runs.write_json(place / "manifest.json", seal.sealed({"status": "finished"}, place))
     return runs.load_run(place)

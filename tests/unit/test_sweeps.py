@@ -171,7 +171,7 @@ def test_a_ruined_account_is_told_with_its_day() -> None:
     [
         (np.zeros(3), "a column of shape (3,)"),
         ([np.zeros(5), np.zeros(5)], "one column, or three"),
-        (np.array([0.0, np.inf, 0.0, 0.0, 0.0]), "an exposure of inf at bar 1"),
+        (np.array([0.0, np.inf, 0.0, 0.0, 0.0]), "the exposure that a plan wants is inf at row 1"),
     ],
 )
 def test_an_unusable_plan_is_refused(wants: Any, said: str) -> None:
