@@ -49,9 +49,11 @@ def predecessor_run(place: Path, close_time: pd.DatetimeIndex, price: np.ndarray
     verdict = {"overall": "supported", "predictive": "supported", "economic": "supported"}
     runs.write_json(place / "audit.json", {"verdict": verdict, "findings": []})
     flat = dict.fromkeys(
-        ("price_pnl", "fee", "slippage", "liquidation", "funding", "traded_notional"), 0.0
+        ("position", "price_pnl", "fee", "slippage", "liquidation", "funding", "traded_notional"),
+        0.0,
     )
-    book = pd.DataFrame({"close_time": close_time[:-1], "equity": 10_000.0}).assign(**flat)
+    still = {"price": price[:-1], "cash": 10_000.0, "equity": 10_000.0}
+    book = pd.DataFrame({"close_time": close_time[:-1], **still}).assign(**flat)
     runs.write_parquet(place / "equity.parquet", book)
     runs.write_json(place / "manifest.json", seal.sealed({"status": "finished"}, place))
     return runs.load_run(place)
