@@ -9,7 +9,9 @@ who calls puts it into an error that names the file and what to do.
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -277,6 +279,9 @@ def inside(folder: Path, name: object) -> Path:
     if path.is_absolute() or ".." in path.parts or re.match("^[A-Za-z]:", name):
         raise NotAsWrittenError(f"names a file outside its folder: {name[:80]!r}")
     found = folder / path
+    steps = list(itertools.accumulate(path.parts, os.path.join, initial=str(folder)))[1:]
+    if not any(map(os.path.islink, steps)):
+        return found  # no link on the way: nothing to follow
     if not found.resolve().is_relative_to(folder.resolve()):
         raise NotAsWrittenError(f"names a file outside its folder: {name[:80]!r}")
     return found

@@ -81,10 +81,10 @@ def stored_bars(
         )
     source = _source(catalog, folder, columns, first, last)
     ns = columns.time[first:last]
-    part = Rows(ns // _MS, columns.values[:, first:last])
-    if refused(catalog.key, part).any() or (np.diff(ns) <= 0).any():
+    values = columns.values[:, first:last]
+    if not (_sound(ns, values, catalog.key) or _legal(ns, values, catalog.key)):
         raise DataError("holds rows that are no bars: it was not written by perpwalk", path=folder)
-    prices = Prices(*part.values)
+    prices = Prices(*values)
     where = f"ohlcv {title_of(folder, STORE)}"
     bars, gap_findings = _frame(ns, prices, symbol, interval, gaps, where, folder)
     findings = (
@@ -94,6 +94,27 @@ def stored_bars(
         *gap_findings,
     )
     return bars, findings, source
+
+
+def _sound(ns: np.ndarray, values: np.ndarray, key: SeriesKey) -> bool:
+    """Return whether bars are beyond doubt, as in nearly every store: what is cheap to tell."""
+    step = key.step * _MS
+    if ns[0] % step or not (np.diff(ns) == step).all() or not np.isfinite(values.sum()):
+        return False
+    opened, high, low, close, volume = values
+    return bool(
+        low.min() > 0
+        and volume.min() >= 0
+        and (high >= opened).all()
+        and (high >= close).all()
+        and (low <= opened).all()
+        and (low <= close).all()
+    )
+
+
+def _legal(ns: np.ndarray, values: np.ndarray, key: SeriesKey) -> bool:
+    """Return whether bars are in order and each is one that a series may hold."""
+    return not refused(key, Rows(ns // _MS, values)).any() and bool((np.diff(ns) > 0).all())
 
 
 def stored_series(section: MarketSection, kind: SeriesKind) -> Table | None:
