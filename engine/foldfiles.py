@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from perpwalk import models, runs
+from perpwalk import disk, models, runs
 from perpwalk.domain import FloatArray, Fold, Forecast
 from perpwalk.models.base import EpochReport, FittedModel
 from perpwalk.preprocess import Preprocessor
@@ -115,7 +115,7 @@ def write_all(files: Files, folder: Path) -> None:
     for name, content in files:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(path, content)
+        disk.write_bytes(path, content)
 
 
 def parts_of(files: Files) -> tuple[Files, Files]:

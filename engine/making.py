@@ -30,7 +30,7 @@ from engine.memory import Memory
 from engine.parts import Prepared, Walked
 from engine.progress import Reporter
 from engine.stages import StageClock
-from perpwalk import data, runs, seal
+from perpwalk import data, disk, runs, seal
 from perpwalk.config import Config, named_by_content
 from perpwalk.domain import Market
 from perpwalk.errors import PerpwalkError
@@ -97,7 +97,7 @@ class Making:
     def place_models(self, folder: RunFolder, prepared: Sequence[Prepared]) -> None:
         """Put each fold's artifacts into ``models/fold-000``, or ``models/ETHUSDT/fold-000``."""
         for name in fold_names(prepared):
-            runs.clone_tree(folder.work / name / "model", folder.partial / "models" / name)
+            disk.clone_tree(folder.work / name / "model", folder.partial / "models" / name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,7 @@ class Shared(Making):
             super().place_models(folder, prepared)
             return
         for name in fold_names(prepared):
-            runs.clone_tree(fits.artifacts(name), folder.partial / "models" / name)
+            disk.clone_tree(fits.artifacts(name), folder.partial / "models" / name)
 
     def _known(self, key: str) -> Fits | None:
         return self._fits[1] if self._fits is not None and self._fits[0] == key else None

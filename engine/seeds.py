@@ -18,7 +18,7 @@ from engine.parts import Prepared, Walked
 from engine.progress import Reporter
 from engine.stages import StageClock
 from engine.walkforward import WalkForward
-from perpwalk import models, runs
+from perpwalk import disk, models, runs
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
 from perpwalk.ledger import Ledger
@@ -99,7 +99,7 @@ def place_models(folder: RunFolder, made: SeedBand, names: Sequence[str]) -> Non
     """Put each repeat's artifacts into ``models/seed-11/fold-000``."""
     for seed in map(runs.seed_name, made.repeats):
         for name in names:
-            runs.clone_tree(
+            disk.clone_tree(
                 folder.work / seed / name / "model", folder.partial / "models" / seed / name
             )
 

@@ -29,8 +29,7 @@ import numpy as np
 import pandas as pd
 
 from perpwalk import disk, locks, run_files, seal
-from perpwalk.disk import clone_tree as clone_tree
-from perpwalk.disk import write_bytes as write_bytes
+from perpwalk.disk import write_bytes
 from perpwalk.domain import DataSource
 from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError, UserError
 from perpwalk.finite import infinite_key, require_finite

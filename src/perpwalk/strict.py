@@ -199,7 +199,12 @@ def read_parquet(path: Path, columns: Kinds, needed: tuple[str, ...] = ()) -> pd
 
 def read_csv(path: Path, columns: Kinds, needed: tuple[str, ...] = ()) -> pd.DataFrame:
     """Return a table that perpwalk wrote as CSV, likewise; stamps as times of UTC."""
-    text = text_of(file_bytes(path))
+    return parse_csv(file_bytes(path), columns, needed)
+
+
+def parse_csv(content: bytes, columns: Kinds, needed: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return the table that a CSV file of perpwalk's holds."""
+    text = text_of(content)
     try:
         frame = pd.read_csv(io.StringIO(text))
     except (ValueError, pd.errors.ParserError, OverflowError) as error:

@@ -269,23 +269,25 @@ def read_returns(results: Path, trial: PastTrial) -> pd.Series | None:
     """Return a trial's daily returns by UTC day; None where they are missing or were changed."""
     if trial.digest is None or trial.returns is None:
         return None
-    path = returns_file(results, trial.digest)
+    content = _unchanged(returns_file(results, trial.digest), trial.returns)
+    return None if content is None else _returns_in(content)
+
+
+def _unchanged(path: Path, kept: str) -> bytes | None:
+    """Return what a file holds that the ledger has the hash of; None where it is not that file."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = strict.file_bytes(path)
+    except (strict.NotAsWrittenError, OSError):
         return None
-    if _short_hash(content) != trial.returns:
-        return None
-    return _returns_in(path, trial.returns)
+    return content if _short_hash(content) == kept else None
 
 
-@functools.lru_cache(maxsize=512)
-def _returns_in(path: Path, kept: str) -> pd.Series | None:  # noqa: ARG001 - part of the key
-    """Return what the file with the hash ``kept`` says; every later trial asks for it again."""
+@functools.lru_cache(maxsize=512)  # every later trial asks for them again
+def _returns_in(content: bytes) -> pd.Series | None:
     kinds = {"day": strict.STAMP, "return": strict.NUMBER}
     try:
-        frame = strict.read_csv(path, kinds, ("day", "return"))
-    except (strict.NotAsWrittenError, OSError):
+        frame = strict.parse_csv(content, kinds, ("day", "return"))
+    except strict.NotAsWrittenError:
         return None
     days = pd.DatetimeIndex(frame["day"]).tz_localize(None)
     return pd.Series(frame["return"].to_numpy(dtype=float), index=days)
@@ -623,15 +625,12 @@ def _past_sweep(results: Path, key: str, record: Mapping[str, Any]) -> PastSweep
 
 
 def _ratios(path: Path, kept: str) -> dict[str, float] | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    if _short_hash(content) != kept:
+    content = _unchanged(path, kept)
+    if content is None:
         return None
     try:
-        frame = strict.read_csv(path, {"sharpe": strict.NUMBER}, ("digest", "sharpe"))
-    except (strict.NotAsWrittenError, OSError):
+        frame = strict.parse_csv(content, {"sharpe": strict.NUMBER}, ("digest", "sharpe"))
+    except strict.NotAsWrittenError:
         return None
     return dict(zip(frame["digest"].map(str), frame["sharpe"].astype(float), strict=True))
 

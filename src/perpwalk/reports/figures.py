@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from perpwalk import runs
+from perpwalk import disk, runs
 from perpwalk.costs import equity_before
 from perpwalk.domain import FloatArray
 from perpwalk.errors import UsageError
@@ -145,14 +145,14 @@ def save(run: Run, folder: Path, form: Literal["pdf", "png"]) -> list[Path]:
         with PdfPages(buffer, metadata={"CreationDate": None, "Title": run.path.name}) as pages:
             for figure in drawn.values():
                 pages.savefig(figure)
-        runs.write_bytes(folder / "figures.pdf", buffer.getvalue())
+        disk.write_bytes(folder / "figures.pdf", buffer.getvalue())
         return [folder / "figures.pdf"]
     written = []
     for name, figure in drawn.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         path = folder / f"figure-{name}.png"
-        runs.write_bytes(path, buffer.getvalue())
+        disk.write_bytes(path, buffer.getvalue())
         written.append(path)
     return written
 

@@ -34,8 +34,8 @@ from perpwalk.data.store.packed import NOTES, PIECES, pack, read_arrival, read_p
 from perpwalk.data.store.packed import schema_metadata as metadata_of
 from perpwalk.data.store.ranges import Span, subtract, union
 from perpwalk.data.store.series import Rows, SeriesKey, content_hash, joined, month_hashes
+from perpwalk.disk import write_bytes
 from perpwalk.errors import DataError, EnvironmentFailedError
-from perpwalk.runs import write_bytes
 
 INCOMING = ".incoming"
 LOCK = ".lock"
