@@ -54,13 +54,17 @@ lock: ## resolve pyproject.toml afresh into requirements/lock.txt
 	$(VENV)-lock/bin/python requirements/lock.py
 	rm -rf $(VENV)-lock
 
-scan: $(READY) ## licences by an allow-list, known vulnerabilities by pip-audit (3: could not be asked)
+scan: $(READY) ## licences by an allow-list, known vulnerabilities by pip-audit, or from ADVISORIES=all.zip
+ifdef ADVISORIES
+	$(BIN)/python requirements/scan.py --advisories "$(ADVISORIES)"
+else
 	test -x $(VENV)-scan/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-scan && $(VENV)-scan/bin/pip install --quiet pip-audit; }
 	$(BIN)/python requirements/scan.py $(VENV)-scan/bin/pip-audit
+endif
 
 BOUNDS ?= upper
 TORCH ?= $(shell tail -n 1 requirements/torch.txt)
-test-python: ## the unit tests on PYTHON=python3.12 at BOUNDS=lower|upper of pyproject.toml
+test-python: ## every test on PYTHON=python3.12 at BOUNDS=lower|upper of pyproject.toml
 	requirements/versions.sh $(PYTHON) $(BOUNDS) $(TORCH)
 
 clean: ## remove the environment and caches (results stay)

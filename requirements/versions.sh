@@ -1,8 +1,8 @@
 #!/bin/sh
-# The unit tests on another Python, at the lower or the upper bounds of pyproject.toml:
+# Every test on another Python, at the lower or the upper bounds of pyproject.toml:
 #   requirements/versions.sh PYTHON lower|upper TORCH      (make test-python)
-# torch is given apart: of other versions than the one in requirements/torch.txt the index serves a
-# CUDA build of several gigabytes on Linux.
+# torch is given apart: where no CPU build of it lies at hand, the index serves a CUDA build with
+# several gigabytes of libraries on Linux. PYTEST_ARGS replaces what pytest is told.
 set -eu
 python=$1 bounds=$2 torch=$3
 case $bounds in
@@ -21,4 +21,4 @@ place=.venv-$version-$bounds
 "$place/bin/pip" install --quiet "$torch"
 "$place/bin/pip" install --quiet --no-deps -r "$place/resolved.txt"
 "$place/bin/pip" install --quiet --no-deps --no-build-isolation -e .
-exec "$place/bin/pytest" -q -n 1 ${PYTEST_ARGS:-tests/unit tests/contracts/test_model_contract.py}
+exec "$place/bin/pytest" -q ${PYTEST_ARGS:--n 2 --dist worksteal}
