@@ -24,7 +24,7 @@ from engine.memory import Memory, open_memory
 from engine.plugins import load_strategy
 from engine.progress import Hushed, Reporter, Silent
 from engine.variants import Asked, Grid, Item
-from perpwalk import models, reports, trials
+from perpwalk import disk, models, reports, trials
 from perpwalk.compare.core import DEFAULT_BY, RESAMPLES, check_metric, compare_variants
 from perpwalk.compare.data import Variant
 from perpwalk.compare.of_run import variant_of
@@ -120,9 +120,9 @@ def compare(
         findings=findings,
         files={one.asked.name: one.asked.files for one in answered if one.asked.files},
     )
-    written = load_comparison(write_comparison(found, folder))
-    reports.write_comparison_page(written)
-    return written
+    with disk.written_together(folder) as fresh:
+        reports.write_comparison_page(load_comparison(write_comparison(found, fresh)))
+    return load_comparison(folder)
 
 
 def _declare(out: Path, prior: int) -> None:

@@ -6,6 +6,7 @@
 ``training.json``         every epoch
 ``forecast.parquet``      its forecast of the test span
 ``fold.json``             the threshold
+``manifest.json``         the hash of each of these (``perpwalk.seal``)
 ========================  ================================================================
 
 The first three are one fit. No file is a pickle.
@@ -18,11 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from perpwalk import disk, models, runs
+from perpwalk import disk, models, runs, seal
 from perpwalk.domain import FloatArray, Fold, Forecast
 from perpwalk.models.base import EpochReport, FittedModel
 from perpwalk.preprocess import Preprocessor
-from perpwalk.strict import parse_json
+from perpwalk.strict import parse_json, read_object
 
 MODEL = "model"
 _VALIDATION, _TRAINING = "validation.parquet", "training.json"
@@ -69,9 +70,18 @@ def read_forecast(folder: Path, fold: Fold, close_time: pd.DatetimeIndex) -> For
     return forecast_of(pd.read_parquet(folder / _FORECAST), fold, close_time)
 
 
-def write_threshold(threshold: float, folder: Path) -> None:
-    """Write the last file of a fold: it is whole."""
+def write_end(threshold: float, folder: Path) -> None:
+    """Write the last files of a fold, its threshold and the seal of them all: it is whole."""
     runs.write_json(folder / _FOLD, {"threshold": threshold})
+    runs.write_json(folder / seal.MANIFEST, seal.sealed({}, folder))
+
+
+def is_as_written(folder: Path) -> bool:
+    """Return whether no file of a fold was changed, removed or added since its end was written."""
+    try:
+        return not seal.broken(read_object(folder / seal.MANIFEST), folder)
+    except (OSError, ValueError):
+        return False
 
 
 def read_threshold(folder: Path) -> float:
@@ -120,6 +130,6 @@ def write_all(files: Files, folder: Path) -> None:
 
 def parts_of(files: Files) -> tuple[Files, Files]:
     """Return the files of the fit and that of the forecast."""
-    kept = [one for one in files if one[0] != _FOLD]
+    kept = [one for one in files if one[0] not in (_FOLD, seal.MANIFEST)]
     fit = tuple(one for one in kept if one[0] != _FORECAST)
     return fit, tuple(one for one in kept if one[0] == _FORECAST)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine import making, stages, standing
+from engine import audits, making, stages, standing
 from engine.experiment import run_experiment
 from engine.making import Making
 from engine.parts import Prepared, Walked
@@ -106,6 +106,7 @@ class _Treated:
         make, clock = Making(), stages.StageClock()
         tell.stage("load")
         markets = make.markets(config)
+        standing.require_same_data(run, config, audits.hashes_of(markets))
         prepared = make.prepare(config, markets, clock=clock, reporter=Silent())
         walked = making.fits_of(run, prepared)
         return cls(config, prepared, walked, replayed(config, walked), draws, tell)

@@ -259,6 +259,10 @@ def _walk(
             f"{mine}fold {number} {report.stage} epoch {report.epoch}: "
             f"validation loss {report.validation_loss:.5f}"
         ),
+        on_damage=lambda number: tell.say(
+            f"{mine}fold {number}, kept of an interrupted run, is not as it was written: it is "
+            "made again"
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from perpwalk.audit.outside import Outside
 from perpwalk.audit.placebo import PlaceboRecord
 from perpwalk.config import Config
 from perpwalk.deflation import survey
-from perpwalk.errors import UsageError
+from perpwalk.errors import DataError, UsageError
 from perpwalk.reports.daily import account_returns
 from perpwalk.runs import Run
 from perpwalk.uncertainty.sharpe import sharpe_stats
@@ -216,6 +216,21 @@ def accept(run: Run, reason: str) -> Run | None:
     trials.accept(results_of(run), digest=run.question, acceptance=accepted)
     document = {**run.audit, "verdict": {**verdict, "accepted": accepted}}
     return _rewritten(run, document, run.manifest)
+
+
+def require_same_data(run: Run, config: Config, hashes: Mapping[str, str]) -> None:
+    """Refuse to go on with a finished run on other data than those it was made of.
+
+    Raises
+    ------
+    DataError
+        The data have changed since.
+    """
+    if config.digest(dict(hashes)) != run.question:
+        raise DataError(
+            f"the data that {run.path} was made of are not the same any more; run its "
+            "configuration again, then go on from that run"
+        )
 
 
 def results_of(run: Run) -> Path:

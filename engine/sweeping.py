@@ -27,12 +27,12 @@ from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
 from engine.variants import Grid
 from perpwalk import config as configuration
-from perpwalk import data, deflation, runs, sweeps, trials
+from perpwalk import data, deflation, disk, runs, sweeps, trials
 from perpwalk import returns as growth
 from perpwalk.config import Config
 from perpwalk.deflation import Deflated
 from perpwalk.domain import FloatArray, Market
-from perpwalk.errors import ConfigError, DataError, UsageError
+from perpwalk.errors import ConfigError, UsageError
 from perpwalk.run_config import config_of
 from perpwalk.runs import Run
 from perpwalk.sweeps import Swept, Variant
@@ -208,11 +208,7 @@ class _Base:
             raise UsageError(f"{run.path} trades several contracts; a sweep takes one")
         market = data.load_markets(config)[0]
         hashes = audits.hashes_of([market])
-        if config.digest(hashes) != run.question:
-            raise DataError(
-                f"the data that {run.path} was made of are not the same any more; run "
-                "the configuration again, then sweep"
-            )
+        standing.require_same_data(run, config, hashes)
         return cls(run, config, hashes, _history(run, market))
 
 
@@ -423,8 +419,6 @@ def _name(questions: Sequence[str]) -> str:
 
 
 def _write(found: Sweep) -> None:
-    found.path.mkdir(parents=True, exist_ok=True)
-    runs.write_csv(found.path / "sweep.csv", found.table)
     document = {
         "run": found.run.path.name,
         "config_hash": found.run.question,
@@ -435,4 +429,6 @@ def _write(found: Sweep) -> None:
         "overfitting": {str(blocks): pbo for blocks, pbo in found.overfitting.items()},
         "verdict": found.in_words(),
     }
-    runs.write_json(found.path / "sweep.json", runs.plain(document))
+    with disk.written_together(found.path) as fresh:
+        runs.write_csv(fresh / "sweep.csv", found.table)
+        runs.write_json(fresh / "sweep.json", runs.plain(document))

@@ -90,6 +90,8 @@ class WalkForward:
         The cache, for walks that keep their folds.
     on_epoch
         Called with the fold's number after each epoch.
+    on_damage
+        Called with the number of a kept fold that is not as it was written, and is made again.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class WalkForward:
         work: Path | None = None,
         memory: Memory | None = None,
         on_epoch: EpochCallback | None = None,
+        on_damage: Callable[[int], None] | None = None,
     ) -> None:
         self._config = config
         self._features = features
@@ -110,6 +113,7 @@ class WalkForward:
         self._put: set[int] = set()
         self._work = work
         self._on_epoch = on_epoch
+        self._on_damage = on_damage
         self._model = models.build_model(config.model)
         # The smallest step: the first one may lie over a gap.
         interval = pd.Timedelta(np.diff(to_ns(features.close_time)).min(), "ns")
@@ -140,7 +144,9 @@ class WalkForward:
             if self._work is None:
                 return self._fit(fold, start)
             folder = self.folder(fold)
-            return self._kept(fold, folder) if folder.is_dir() else self._made(fold, folder, start)
+            if self._is_kept(fold):
+                return self._kept(fold, folder)
+            return self._made(fold, folder, start)
 
     # ── folds fitted elsewhere ───────────────────────────────────────────────────────────────────
 
@@ -162,7 +168,7 @@ class WalkForward:
 
     def lacks(self, fold: Fold) -> bool:
         """Return whether nobody has fitted a fold yet: it is neither kept nor in the cache."""
-        if self._work is not None and self.folder(fold).is_dir():
+        if self._work is not None and self._is_kept(fold):
             return False
         return self._memory is None or not self._memory.holds_fit(self._fit_key(fold))
 
@@ -293,6 +299,16 @@ class WalkForward:
 
     # ── kept folds ───────────────────────────────────────────────────────────────────────────────
 
+    def _is_kept(self, fold: Fold) -> bool:
+        """Return whether a fold is kept as it was written; one that is not is thrown away."""
+        folder = self.folder(fold)
+        if not folder.is_dir() or foldfiles.is_as_written(folder):
+            return folder.is_dir()
+        if self._on_damage is not None:
+            self._on_damage(fold.number)
+        shutil.rmtree(folder)
+        return False
+
     def _made(self, fold: Fold, folder: Path, start: FittedFold | None) -> FoldResult:
         """Make a fold, or what the cache does not hold of it, and keep it in ``folder``."""
         fresh = _fresh(folder)
@@ -304,7 +320,7 @@ class WalkForward:
         else:
             fresh.parent.mkdir(parents=True, exist_ok=True)
             result = self._recalled(fold, fresh, self._memory, start)
-        foldfiles.write_threshold(result.fitted.threshold, fresh)
+        foldfiles.write_end(result.fitted.threshold, fresh)
         disk.put_folder(fresh, folder)
         return result
 

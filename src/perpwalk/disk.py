@@ -127,20 +127,51 @@ def renewed(place: Path) -> Iterator[Path]:
     EnvironmentFailedError
         The copy cannot be made or put in its place.
     """
+    with _beside(place) as beside:
+        fresh = beside / place.resolve().parent.name / place.name
+        shutil.copytree(place, fresh, copy_function=_linked)
+        yield fresh
+        put_folder(fresh, place)
+
+
+@contextlib.contextmanager
+def written_together(place: Path) -> Iterator[Path]:
+    """Yield a folder, as deep as ``place``, which takes its place when the block ends well.
+
+    So readers see all of the files written into it, or none. What the folder held before stays.
+
+    Raises
+    ------
+    EnvironmentFailedError
+        The folder cannot be made or put in its place.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFailedError(f"cannot make {place.parent}: {error.strerror}") from error
+    with _beside(place) as fresh:
+        if place.is_dir():
+            shutil.copytree(place, fresh, copy_function=_linked)
+        else:
+            fresh.mkdir()
+        yield fresh
+        put_folder(fresh, place)
+
+
+@contextlib.contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """Yield a name beside a folder, where nothing is, to one process at a time."""
     beside = place.with_name(f".{place.name}.renewed")
-    fresh = beside / place.resolve().parent.name / place.name
     try:
         with locks.held(place.with_name(f".{place.name}.lock"), wait=True):
             shutil.rmtree(beside, ignore_errors=True)
             try:
-                shutil.copytree(place, fresh, copy_function=_linked)
-                yield fresh
-                put_folder(fresh, place)
+                yield beside
             finally:
                 shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         raise EnvironmentFailedError(
-            f"cannot write {place} again: {error.strerror or error}; it is as it was"
+            f"cannot write {place}: {error.strerror or error}; it is as it was"
         ) from error
 
 

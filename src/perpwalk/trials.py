@@ -219,6 +219,8 @@ def sweep(
 ) -> None:
     """Record a sweep: each of its variants is a trial.
 
+    One that the ledger tells of already, in the same words, adds no line.
+
     Parameters
     ----------
     ratios
@@ -239,7 +241,16 @@ def sweep(
         "experiment": experiment, "variant": variant, "count": len(ratios), "file": path.name,
         "hash": _short_hash(path.read_bytes()), "worth": worth, "bar_seconds": bar_seconds,
     }  # fmt: skip
-    _append(results / LEDGER_FILE, _record(SWEPT, uuid.uuid4().hex, content))
+    if not _is_told(results / LEDGER_FILE, content):
+        _append(results / LEDGER_FILE, _record(SWEPT, uuid.uuid4().hex, content))
+
+
+def _is_told(ledger: Path, content: Mapping[str, Any]) -> bool:
+    """Return whether the last line of a sweep of the same variants says all of ``content``."""
+    lines = ledger.read_bytes().split(b"\n") if ledger.is_file() else []
+    swept = [_checked(line) or {} for line in lines if b'"event":"swept"' in line]
+    same = [one for one in swept if one.get("file") == content["file"]]
+    return bool(same) and content.items() <= same[-1].items()
 
 
 def _check_prior(prior: int | None) -> None:

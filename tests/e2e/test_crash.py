@@ -4,74 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from disturbed import FOLDS, RUN, Attempt, Zygote, differences, files_of, workspace, zygote
+from disturbed import FOLDS, RUN, files_of
+from killed import INPUTS, Known, undisturbed
 
-INPUTS = ("bars.csv", "small.yaml")
 # Whoever is refused room or permission may have been refused before the run began (2), or may have
 # lost no more than the cache (0).
 REFUSED = (0, 2, 5)
 
 
-@dataclass
-class Known:
-    """A process to ask, and the run as it is where nothing happens."""
-
-    zygote: Zygote
-    whole: Attempt
-    files: dict[str, Any]
-    operations: list[str]
-
-    def resumed_after(self, words: Sequence[str], **fault: Any) -> tuple[Attempt, list[str]]:
-        """Make a run with a fault and give it again; return how the first ended, and what is wrong.
-
-        Wrong is whatever differs from the undisturbed run, a half-made result in sight, a changed
-        input, a traceback, and more than one fold fitted twice.
-        """
-        first, again = self.zygote.ask({"words": words, **fault}, {"words": words})
-        wrong = [*first["half_made"], *again["half_made"]]
-        wrong += differences(self.files, files_of(self.zygote.left))
-        for one in (first, again):
-            seen = (one["contents"].get(name) for name in INPUTS)
-            if [*seen] != [self.whole["contents"][name] for name in INPUTS]:
-                wrong.append("an input is not what it was")
-            if "Traceback" in one["told"] or "internal error" in one["told"]:
-                wrong.append(one["told"])
-        if again["code"] != 0:
-            wrong.append(f"given again it ended with {again['code']}: {again['told']}")
-        if first["fits"] + again["fits"] > FOLDS + 1:
-            wrong.append(f"{first['fits']} and {again['fits']} folds were fitted")
-        return first, wrong
-
-
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
-    place: Path = tmp_path_factory.mktemp("crash")
-    with zygote(workspace(place / "template"), place / "runs") as process:
-        (whole,) = process.ask({"words": RUN, "list": True})
-        assert (0, FOLDS, []) == (whole["code"], whole["fits"], whole["half_made"])
-        yield Known(process, whole, files_of(process.left), whole["list"])
-
-
-def last(known: Known, *words: str) -> int:
-    """Return the number of the last operation that is described by all words."""
-    return max(n for n, told in enumerate(known.operations, 1) if all(w in told for w in words))
-
-
-def killed(known: Known, points: Sequence[int], fault: str = "SIGKILL") -> dict[int, list[str]]:
-    """Kill a run at each point and give it again; return what was wrong, by point."""
-    found = {}
-    for at in points:
-        first, wrong = known.resumed_after(RUN, fault=fault, at=at)
-        if first["code"] != -9:
-            wrong.append(f"ended with {first['code']}")
-        if wrong:
-            found[at] = wrong
-    return found
+    with undisturbed(tmp_path_factory.mktemp("crash"), RUN) as whole:
+        assert (0, FOLDS) == (whole.whole["code"], whole.whole["fits"])
+        yield whole
 
 
 def test_a_killed_run_ends_as_if_undisturbed(known: Known) -> None:
@@ -80,11 +27,11 @@ def test_a_killed_run_ends_as_if_undisturbed(known: Known) -> None:
     The points: some drawn, and those between a whole run and its place and record.
     """
     drawn = random.Random(5).sample(range(1, len(known.operations)), 2)  # noqa: S311
-    moved = last(known, "os.rename", ".partial")
-    ends = [moved, last(known, "open", "trials.jsonl")]
+    moved = known.last("os.rename", ".partial")
+    ends = [moved, known.last("open", "trials.jsonl")]
 
-    assert {} == killed(known, [*drawn, *ends])
-    assert {} == killed(known, [last(known, "write", ".manifest.json")], "torn")
+    assert {} == known.killed([*drawn, *ends])
+    assert {} == known.killed([known.last("write", ".manifest.json")], "torn")
 
 
 @pytest.mark.long
@@ -93,7 +40,7 @@ def test_a_run_killed_at_any_operation_ends_as_if_undisturbed(known: Known) -> N
     points = range(1, len(known.operations) + 1, 2)
 
     assert len(points) >= 200
-    assert {} == killed(known, points)
+    assert {} == known.killed(points)
 
 
 @pytest.mark.long
@@ -104,14 +51,14 @@ def test_a_write_cut_in_half_leaves_nothing_half_made(known: Known) -> None:
         for number, told in enumerate(known.operations, 1)
         if told.startswith("write") and "trials.jsonl" not in told
     ]
-    assert {} == killed(known, writes[::2], "torn")
+    assert {} == known.killed(writes[::2], "torn")
 
 
 def stopped(known: Known, points: Sequence[int], name: str, code: int) -> dict[int, list[str]]:
     """Stop a run by a signal at each point and give it again; return what was wrong."""
     found = {}
     for at in points:
-        first, wrong = known.resumed_after(RUN, fault=name, at=at)
+        (first, _), wrong = known.resumed_after({"fault": name, "at": at})
         # The ledger tells of an interruption; the cache may have been at work.
         wrong = [one for one in wrong if not one.endswith(("trials.jsonl", "manifest.json"))]
         if first["code"] != code or "give the same command again" not in first["told"]:
@@ -142,7 +89,7 @@ def refused(known: Known, points: Sequence[int], name: str, *, once: bool) -> di
     """Refuse a run room or permission from each point on; return what was wrong."""
     found = {}
     for at in points:
-        first, wrong = known.resumed_after(RUN, fault=name, at=at, once=once)
+        (first, _), wrong = known.resumed_after({"fault": name, "at": at, "once": once})
         wrong = [one for one in wrong if not one.endswith(("trials.jsonl", "manifest.json"))]
         if first["code"] not in REFUSED:
             wrong.append(f"ended with {first['code']}: {first['told'][-300:]}")
@@ -155,9 +102,9 @@ def refused(known: Known, points: Sequence[int], name: str, *, once: bool) -> di
 
 def test_a_disk_that_gives_out_ends_in_one_message(known: Known) -> None:
     """Full from a fold on: exit 5 and a message; with room again the run ends the same."""
-    at = last(known, "write", "work/.fold-001", "fold.json")
+    at = known.last("write", "work/.fold-001", "fold.json")
 
-    first, wrong = known.resumed_after(RUN, fault="ENOSPC", at=at)
+    (first, _), wrong = known.resumed_after({"fault": "ENOSPC", "at": at})
 
     assert 5 == first["code"]
     assert "No space left on device" in first["told"]
@@ -176,9 +123,9 @@ def test_no_room_and_no_permission_end_in_one_message(known: Known, name: str, o
 
 def test_results_deleted_meanwhile_end_in_one_message(known: Known) -> None:
     """The folder of results removed while a fold is made: exit 5, and the next run is whole."""
-    at = last(known, "open", "work/.fold-001", "scaler.json")
+    at = known.last("open", "work/.fold-001", "scaler.json")
 
-    first, wrong = known.resumed_after(RUN, fault="vanish", path="results", at=at)
+    (first, _), wrong = known.resumed_after({"fault": "vanish", "path": "results", "at": at})
 
     assert 5 == first["code"]
     assert "give the same command again" in first["told"]
@@ -208,7 +155,8 @@ def test_runs_at_once_in_one_workspace_do_not_mix(known: Known) -> None:
     commands = [RUN, RUN, *([*RUN, *more] for more in OTHERS)]
     again = [{"words": words} for words in commands[1:]]
 
-    first, *rest = known.zygote.ask({"together": commands}, *again)
+    at_once = [{"words": words} for words in commands]
+    first, *rest = known.zygote.ask({"together": at_once}, *again)
     together = files_of(known.zygote.left)
     codes = [code for code, _ in first["together"]]
 

@@ -63,13 +63,16 @@ def by(asked: Config, **compute: Any) -> Config:
 def walked(
     asked: Config, work: Path, results: Path | None = None, tell: Silent | None = None
 ) -> dict[str, bytes]:
-    """Walk, and return every file of every fold but the epochs, which tell seconds."""
+    """Walk, and return every file of every fold but the epochs, which tell seconds, and seals."""
     memory = None if results is None else open_memory(results)
     prepared = stages.prepare(asked, data.load_markets(asked), memory=memory)
     work.mkdir()
     stages.walk_forward(prepared, work=work, memory=memory, reporter=tell)
-    found = (p for p in work.rglob("*") if p.is_file() and p.name != "training.json")
+    found = (p for p in work.rglob("*") if p.is_file() and p.name not in TELL_SECONDS)
     return {p.relative_to(work).as_posix(): p.read_bytes() for p in found}
+
+
+TELL_SECONDS = ("training.json", "manifest.json")
 
 
 @pytest.fixture

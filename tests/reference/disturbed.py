@@ -71,15 +71,25 @@ class Zygote:
 
 
 @contextmanager
-def zygote(template: Path, place: Path, warm: Sequence[Sequence[str]] = (RUN,)) -> Iterator[Zygote]:
-    """Start such a process; ``warm`` are commands that it runs first, to have all compiled."""
+def zygote(
+    template: Path,
+    place: Path,
+    warm: Sequence[Sequence[str]] = (RUN,),
+    aside: Path | None = None,
+    **environment: str,
+) -> Iterator[Zygote]:
+    """Start such a process; ``warm`` are commands that it runs first, to have all compiled.
+
+    What is said lies in ``aside``, beside the workspaces where there is none.
+    """
     path = Path(faulty_runs.__file__)
     code = os.pathsep.join(filter(None, [str(path.parent), *sys.path]))
-    command = [sys.executable, str(path), str(template), str(place), json.dumps(warm)]
+    told = str(aside or place)
+    command = [sys.executable, str(path), str(template), str(place), told, json.dumps(warm)]
     # Threads of the parent would not be there in its forks.
     alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with subprocess.Popen(
-        command, env={**os.environ, **alone, "PYTHONPATH": code}, text=True,
+        command, env={**os.environ, **alone, **environment, "PYTHONPATH": code}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None

@@ -1,9 +1,16 @@
 """A process with everything imported and compiled, of which forks run commands amid faults.
 
-`faulty_runs.py TEMPLATE PLACE` (folders; TEMPLATE holds what a user has) reads questions from its
-standard input, one JSON list of attempts a line, and answers each with one JSON line.  The attempts
-of a question are made one after the other in the same fresh workspace, each in a fork of its own.
-Fits are counted in memory shared by the forks.
+`faulty_runs.py TEMPLATE PLACE ASIDE` (folders; TEMPLATE holds what a user has, ASIDE takes what
+runs say) reads questions from its standard input, one JSON list of attempts a line, and answers
+each with one JSON line.  The attempts of a question are made one after the other in the same fresh
+workspace, each in a fork of its own.
+
+An attempt is a dict: ``words`` of a command; ``fault``, ``at``, ``once``, ``path`` and ``text`` for
+what befalls it; ``put`` and ``room`` for what is done to the workspace before (file pattern → text,
+None removes; bytes that are left free); ``together`` for attempts made at once instead; ``blind``
+where nobody looks at the workspace afterwards.
+
+Fits are counted in memory shared by the forks; of those made by workers, what comes back.
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ import shutil
 import signal
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,37 +58,60 @@ def act_of(attempt: dict[str, Any], root: Path) -> file_faults.Act:
         return file_faults.refused(at, number, once=attempt.get("once", False))
     if kind == "vanish":
         return file_faults.vanished(at, root / attempt["path"])
+    if kind == "rewritten":
+        return file_faults.rewritten(at, root / attempt["path"], attempt["text"])
     return lambda _: None
 
 
-def attempt(asked: dict[str, Any], root: Path, shared: Shared) -> dict[str, Any]:
-    """Run one command in a fork and return how it ended."""
+def attempt(asked: dict[str, Any], root: Path, shared: Shared, aside: Path) -> dict[str, Any]:
+    """Run one command in a fork; return how it ended, its seconds, and the most MB it held."""
     shared.set(0, 0)
-    told, listed = root.parent / "told", root.parent / "operations"
+    _prepared(asked, root)
+    told, listed = aside / "told", aside / "operations"
     if "together" in asked:
-        return {"together": _together(asked["together"], root, shared)}
+        return {"together": _together(asked["together"], root, shared, aside)}
+    began = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         _run(asked, root, shared, told, listed)
-    _, status = os.waitpid(pid, 0)
+    _, status, usage = os.wait4(pid, 0)
     operations, fits = shared.get()
     answer = {
         "code": os.waitstatus_to_exitcode(status), "operations": operations, "fits": fits,
-        "told": told.read_text(),
+        "told": told.read_text(), "memory": usage.ru_maxrss / 1024,
+        "seconds": time.perf_counter() - began,
     }  # fmt: skip
     if asked.get("list"):
         answer["list"] = listed.read_text().splitlines()
     return answer
 
 
-def _together(commands: list[list[str]], root: Path, shared: Shared) -> list[list[Any]]:
-    """Run several commands at once; return the exit code of each and what it told."""
+def _prepared(asked: dict[str, Any], root: Path) -> None:
+    """Do to a workspace what is asked before the command is given."""
+    for pattern, text in asked.get("put", {}).items():
+        found = [*root.glob(pattern)] or [root / pattern]
+        for path in found:
+            if text is None:
+                path.unlink()
+            else:
+                file_faults.replace_file(path, text)
+    ballast = root.parent / "ballast"
+    ballast.unlink(missing_ok=True)
+    if "room" in asked:
+        there = os.statvfs(root)
+        ballast.write_bytes(bytes(max(0, there.f_bavail * there.f_frsize - asked["room"])))
+
+
+def _together(
+    attempts: list[dict[str, Any]], root: Path, shared: Shared, aside: Path
+) -> list[list[Any]]:
+    """Make several attempts at once; return the exit code of each and what it told."""
     forks = []
-    for number, words in enumerate(commands):
-        told = root.parent / f"told-{number}"
+    for number, asked in enumerate(attempts):
+        told = aside / f"told-{number}"
         pid = os.fork()
         if pid == 0:
-            _run({"words": words}, root, shared, told, told)
+            _run(asked, root, shared, told, told)
         forks.append((pid, told))
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid, _ in forks]
     return [[code, told.read_text()] for code, (_, told) in zip(codes, forks, strict=True)]
@@ -103,14 +134,8 @@ def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: 
             kept.append(f"{operation.kind} {operation.path}")
             act(operation)
 
-        real = WalkForward._learn
-
-        def learn(self: WalkForward, *arguments: Any) -> Any:
-            operations, fits = shared.get()
-            shared.set(operations, fits + 1)
-            return real(self, *arguments)
-
-        WalkForward._learn = learn  # type: ignore[method-assign]
+        for name in ("_learn", "put"):  # fitted here, or by a worker
+            setattr(WalkForward, name, _counting(getattr(WalkForward, name), shared))
         torn = asked.get("at") if asked.get("fault") == "torn" else None
         Layer(root, counted, torn=torn).install()
         sys.argv = ["perpwalk", *asked["words"]]
@@ -131,6 +156,15 @@ def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: 
         os._exit(code)
 
 
+def _counting(real: Any, shared: Shared) -> Any:
+    def called(*arguments: Any) -> Any:
+        operations, fits = shared.get()
+        shared.set(operations, fits + 1)
+        return real(*arguments)
+
+    return called
+
+
 # ── what lies in a workspace ─────────────────────────────────────────────────────────────────────
 
 
@@ -142,6 +176,13 @@ def contents(root: Path) -> dict[str, str]:
         if path.is_file() and not name.startswith("results/.cache/"):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+# What several files make together: begins like this, is made of these.
+TOGETHER = {
+    "comparison-": ("comparison.json", "comparison.csv", "curves.parquet", "comparison.html"),
+    "sweep-": ("sweep.csv", "sweep.json"),
+}
 
 
 def half_made(root: Path) -> list[str]:
@@ -164,15 +205,18 @@ def half_made(root: Path) -> list[str]:
     for folder in results.glob("*/*"):
         if folder.is_dir() and not (folder / "manifest.json").is_file():
             hidden = folder.name.startswith(".") or folder.name.endswith(runs.PARTIAL)
-            if not hidden and folder.parent.name not in ("trials", ".cache"):
+            files = next((f for n, f in TOGETHER.items() if folder.name.startswith(n)), None)
+            if files is not None:
+                wrong += [f"{folder}: no {one}" for one in files if not (folder / one).is_file()]
+            elif not hidden and folder.parent.name not in ("trials", ".cache"):
                 wrong.append(f"{folder}: no manifest")
     return wrong
 
 
 def main() -> None:
     """Answer questions until there are no more."""
-    template, place = map(Path, sys.argv[1:3])
-    warm = json.loads(sys.argv[3])
+    template, place, aside = map(Path, sys.argv[1:4])
+    warm = json.loads(sys.argv[4])
     shared = Shared()
     # Compiled code and imports are inherited: a first run is made in this very process.
     from engine import cli
@@ -193,9 +237,9 @@ def main() -> None:
         shutil.copytree(template, root)
         answers = []
         for asked in json.loads(line):
-            answer = attempt(asked, root, shared)
-            answer["half_made"] = half_made(root)
-            answer["contents"] = contents(root)
+            answer = attempt(asked, root, shared, aside)
+            if not asked.get("blind"):
+                answer |= {"half_made": half_made(root), "contents": contents(root)}
             answers.append(answer)
         kept = place / "kept"
         shutil.rmtree(kept, ignore_errors=True)

@@ -171,6 +171,23 @@ def refused(at: int, number: int = errno.ENOSPC, *, once: bool = False) -> Act:
     return act
 
 
+def rewritten(at: int, path: Path, text: str) -> Act:
+    """Give a file another content just before an operation, as an editor would: in one step."""
+
+    def act(operation: Operation) -> None:
+        if operation.number == at:
+            replace_file(path, text)
+
+    return act
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Give a file another content in one step."""
+    beside = path.with_name(f"{path.name}.other")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
 def vanished(at: int, path: Path) -> Act:
     """Remove a file or a folder just before an operation."""
 

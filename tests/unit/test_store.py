@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from perpwalk import config, data
 from perpwalk.data.store import Piece, Rows, SeriesKey, list_series, open_shelf, read_catalog
-from perpwalk.data.store.catalog import CATALOG, merged
-from perpwalk.data.store.columns import FLAT
+from perpwalk.data.store import market as store_market
+from perpwalk.data.store.catalog import CATALOG, Catalog, merged
+from perpwalk.data.store.columns import FLAT, Columns
 from perpwalk.data.store.ranges import intersect, subtract, union
 from perpwalk.data.store.series import HOUR, content_hash, joined, month_hashes, refused
 from perpwalk.errors import DataError, EnvironmentFailedError, UsageError
@@ -236,6 +238,51 @@ def test_a_market_from_the_store_is_that_of_a_file(tmp_path):
     assert [(f.code, f.message) for f in read.findings] == [
         (f.code, f.message) for f in stored.findings
     ]
+
+
+def test_a_fetch_that_ends_while_a_run_reads_disturbs_nothing(tmp_path, monkeypatch):
+    """Whoever has read the old catalog, whose files are swept away then, reads the new series."""
+    middle = START + 40 * 24 * HOUR
+    store_bars(tmp_path, (START, middle))
+    section = market_section(tmp_path, until="2024-01-31T00:00:00Z")
+    before = data.load_market(section, seed=0)
+    (BARS.folder(tmp_path) / FLAT).unlink()
+    real, ended = store_market.read_columns, []
+
+    def late(folder: Path, catalog: Catalog) -> Columns:
+        if not ended:
+            ended.append(store_bars(tmp_path, (middle, NOW)))
+        return real(folder, catalog)
+
+    monkeypatch.setattr(store_market, "read_columns", late)
+    after = data.load_market(section, seed=0)
+
+    assert [None] == ended
+    assert before.bars.to_frame().equals(after.bars.to_frame())
+    assert before.sources[0].sha256 == after.sources[0].sha256
+
+
+def test_runs_read_one_series_while_it_grows(tmp_path):
+    """Read over and over while twelve days are folded in, the first ten stay what they were."""
+    first, grown = START + 10 * 24 * HOUR, tmp_path / "grown"
+    store_bars(grown, (START, first))
+    section = market_section(grown, until="2024-01-10T00:00:00Z")
+    before = data.load_market(section, seed=0).sources[0].sha256
+    edges = range(first, first + 13 * 24 * HOUR, 24 * HOUR)
+    pieces = list(itertools.pairwise(edges))
+    read = []
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(store_bars, grown, *pieces, fold_each=True)
+        while not writing.done():
+            read.append(data.load_market(section, seed=0).sources[0].sha256)
+        writing.result()
+
+    assert {before} == set(read)
+    store_bars(tmp_path / "alone", (START, edges[-1]))
+    remembered = {name for name in contents(grown) if "_findings" in name}  # by those who read
+    assert contents(tmp_path / "alone") == {
+        name: content for name, content in contents(grown).items() if name not in remembered
+    }
 
 
 def test_read_bars_cannot_be_written_to(tmp_path):

@@ -47,7 +47,8 @@ def read_columns(folder: Path, catalog: Catalog) -> Columns:
     found = _trusted(folder, catalog)
     if found is None:
         found = _made(folder, catalog)
-        with suppress(EnvironmentFailedError):  # a store may be read-only: then it is read slowly
+        # A store may be read-only: then it is read slowly. A writer may just have swept partitions.
+        with suppress(EnvironmentFailedError, OSError):
             _write(folder, catalog, found)
     return found
 

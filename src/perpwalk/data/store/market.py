@@ -71,7 +71,7 @@ def stored_bars(
     _, folder, catalog = _series(section, "ohlcv", interval)
     start, end = _period(section, catalog, since, until)
     _check_covered(section, catalog, (start, end))
-    columns = read_columns(folder, catalog)
+    catalog, columns = _read(folder, catalog)
     first, last = (int(i) for i in np.searchsorted(columns.time, [start * _MS, end * _MS]))
     if first == last:
         raise DataError(
@@ -154,7 +154,7 @@ def _table(
     key, folder, catalog = _series(section, kind, interval)
     if not catalog.rows:
         return None
-    columns = read_columns(folder, catalog)
+    catalog, columns = _read(folder, catalog)
     first, last = (int(i) for i in np.searchsorted(columns.time, np.array(span) * _MS))
     if first == last:
         return None
@@ -175,6 +175,22 @@ def _series(
     key = SeriesKey.of(exchange_name(str(section.exchange)), section.symbol, kind, text)
     folder = key.folder(find_store(section.store))
     return key, folder, read_catalog(folder, key)
+
+
+def _read(folder: Path, catalog: Catalog) -> tuple[Catalog, Columns]:
+    """Return all rows of a series, and the catalog they are of.
+
+    A fetch that ends just now has replaced the catalog, and swept away files that the old one
+    names: then these are the rows of the new one.
+    """
+    while True:
+        try:
+            return catalog, read_columns(folder, catalog)
+        except DataError:
+            now = read_catalog(folder, catalog.key)
+            if now == catalog:
+                raise
+            catalog = now
 
 
 # ── the period ───────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from perpwalk import strict
+from perpwalk import locks, strict
 from perpwalk.data.store import columns
 from perpwalk.data.store.catalog import (
     Catalog,
@@ -167,10 +167,14 @@ def open_shelf(root: Path, key: SeriesKey) -> Iterator[Shelf]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            # One that brought nothing removes the folder, and with it the file we have opened.
+            mine = locks.is_at(folder / LOCK, lock.fileno())
+        except BlockingIOError:
+            mine = False
+        if not mine:
             raise EnvironmentFailedError(
                 f"another process is writing {key} in {root}; wait for it to end"
-            ) from error
+            )
         shelf = Shelf(key, folder, read_catalog(folder, key), [])
         shelf.arrived = list(_left_over(folder))
         shelf._sweep()

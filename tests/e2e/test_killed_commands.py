@@ -1,0 +1,56 @@
+"""Every command that fits or writes results, killed at points spread over it and given again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disturbed import FOLDS, RUN
+from killed import undisturbed
+
+TINY_NETWORK = {
+    "kind": "lstm_xgb",
+    "lstm": {"timesteps": 5, "layers": 1, "hidden": 4, "dense": 4, "embedding": 2, "epochs": 2},
+    "xgb": {"rounds": 10},
+}  # fmt: skip
+COMPARE = ["compare", "small.yaml", "--grid", "strategy.threshold=0.5,validation"]
+SWEEP = ["sweep", "small.yaml", "--grid", "strategy.params.exposure=0.4,0.9"]
+PLACEBO = ["placebo", "small.yaml", "--draws", "2"]
+TARGETS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "network and trees": (RUN, {"model": TINY_NETWORK}),
+    "with pages": (RUN, {"report": {"html": True, "tearsheet": True}}),
+    "two processes": ([*RUN, "--jobs", "2"], {}),
+    "other seeds": (RUN, {"model": TINY_NETWORK, "compute": {"threads": 1, "seeds": [11]}}),
+    "compare": (COMPARE, {}),
+    "sweep": (SWEEP, {}),
+    "placebo": (PLACEBO, {}),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", TARGETS)
+def test_whatever_is_killed_ends_as_if_undisturbed(tmp_path: Path, target: str) -> None:
+    """Killed at thirty points and given again: byte for byte the same, one fold at most twice.
+
+    A placebo's treatments are not kept: they are all made again, the run they treat is not.
+    """
+    words, changes = TARGETS[target]
+    # What is warm is inherited by every fork; a pool of processes cannot be.
+    warm = [RUN] if target == "two processes" else [words]
+    with undisturbed(tmp_path, words, warm=warm, **changes) as known:
+        if target == "placebo":
+            known.costs = known.whole["fits"] - FOLDS + 1
+        points = known.spread(30)
+        print(f"{target}: {len(points)} of {len(known.operations)} operations")
+
+        assert {} == known.killed(points)
+
+
+@pytest.mark.long
+def test_a_run_killed_again_while_it_resumes_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    """Killed at each of eight points, and what goes on at each of five: forty pairs."""
+    with undisturbed(tmp_path, RUN) as known:
+        resumed = [1, 10, 40, 120, 250]
+
+        assert {} == known.killed_twice(known.spread(8), resumed)
