@@ -1,18 +1,20 @@
 """Windows, stretches and warm starts side by side: AUC of the test spans, and seconds of training.
 
     python benchmarks/training_modes.py eth window stream stream-warm
-    python benchmarks/training_modes.py demo window stream stream-warm
+    python benchmarks/training_modes.py demo window stream stream-warm --model lstm_xgb
 
-The network alone (``model.kind: lstm``) on real ETHUSDT of 2023, refitted every quarter (data in
-``PERPWALK_DATA``), or on the demo's simulated market, whose best reachable AUC is 0.590, on one
-thread.
-Every mode forecasts the same decisions; the first one named is what the others are compared with
-(DeLong's test for paired AUCs). Seconds are the process's own.
+On real ETHUSDT of 2023 to 2025, refitted every quarter (data in ``PERPWALK_DATA``), or on the
+demo's simulated market, whose best reachable AUC is 0.590; on one thread. ``--model`` is the
+network alone (``lstm``) or with trees on its embedding (``lstm_xgb``).
+Every mode forecasts the same decisions; the first one named is what the others are compared with:
+the difference of paired AUCs, its 95 % interval and p by DeLong's test. Seconds are the process's
+own.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,9 @@ import numpy as np
 from engine import stages
 from engine.walkforward import WalkForward
 from perpwalk import config, data
-from perpwalk.uncertainty.auc import auc, delong_test, placements
+from perpwalk.domain import FloatArray, LabelArray
+from perpwalk.uncertainty.auc import auc, delong_covariance, delong_test, placements
+from perpwalk.uncertainty.estimate import two_sided_z
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MARKETS = {
@@ -32,7 +36,7 @@ MARKETS = {
             "walk_forward.test=91d",
             "market.since=2020-08-01",
             "walk_forward.start=2023-01-01",
-            "market.until=2024-01-01",
+            "market.until=2026-01-01",
         ],
     ),
     "demo": (CONFIGS / "demo.yaml", []),
@@ -50,7 +54,7 @@ MODES = {
     "stream": STREAM,
     "stream-warm": [*STREAM, "walk_forward.warm_start=true"],
 }
-COMMON = ["model.kind=lstm", "compute.threads=1", "compute.device=cpu"]
+COMMON = ["compute.threads=1", "compute.device=cpu"]
 
 
 @dataclass(frozen=True)
@@ -96,26 +100,42 @@ def common(one: Outcome, other: Outcome) -> tuple[np.ndarray, np.ndarray, np.nda
     )
 
 
+def compared(label: LabelArray, mine: FloatArray, reference: FloatArray) -> str:
+    """Return the difference of two AUCs on the same decisions, its interval and p, in words."""
+    one, other = placements(label, mine), placements(label, reference)
+    test = None if one is None or other is None else delong_test(one, other)
+    if one is None or other is None or test is None:
+        return "not to be compared with the first"
+    covariance = delong_covariance(one, other)
+    error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    reach = two_sided_z(0.95) * error
+    return (
+        f"against the first {test.difference:+.4f} ({test.difference - reach:+.4f} to "
+        f"{test.difference + reach:+.4f}, p = {test.p_two_sided:.2f}) on {len(label)} decisions"
+    )
+
+
 def main() -> None:
-    """Print a line per mode."""
-    if len(sys.argv) < 3 or sys.argv[1] not in MARKETS or set(sys.argv[2:]) - set(MODES):
-        sys.exit(f"{__doc__}\nmarkets: {', '.join(MARKETS)}; modes: {', '.join(MODES)}")
-    path, overrides = MARKETS[sys.argv[1]]
+    """Print a line per fold and mode."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("market", choices=MARKETS)
+    parser.add_argument("modes", choices=MODES, nargs="+")
+    parser.add_argument("--model", choices=["lstm", "lstm_xgb"], default="lstm")
+    asked = parser.parse_args()
+    path, overrides = MARKETS[asked.market]
     first: Outcome | None = None
-    for name in sys.argv[2:]:
-        print(name)
-        found = outcome(path, [*overrides, *MODES[name]])
+    for name in asked.modes:
+        print(f"{asked.model} {name}")
+        found = outcome(path, [*overrides, *MODES[name], f"model.kind={asked.model}"])
         label, p_up = np.concatenate(found.label), np.concatenate(found.p_up)
         line = f"  {len(label)} decisions, AUC {auc(label, p_up):.4f}"
         line += f", {sum(found.seconds):.0f} s, of which the first fold {found.seconds[0]:.0f} s"
         if first is None:
             first = found
         else:
-            label, mine, reference = common(found, first)
-            places = placements(label, mine), placements(label, reference)
-            test = None if None in places else delong_test(*places)
-            if test is not None:
-                line += f"; against the first {test.difference:+.4f} (p = {test.p_two_sided:.2f})"
+            line += "; " + compared(*common(found, first))
         print(line, flush=True)
 
 

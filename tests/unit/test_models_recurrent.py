@@ -167,14 +167,36 @@ def test_activations_are_close_to_exact_ones() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
 def test_dropout_keeps_its_share_and_the_mean(share: float) -> None:
     """The share kept is right within its error, and what is kept is scaled up."""
-    chance = np.random.Generator(np.random.SFC64(1))
-    mask = Dropout(share).mask((400, 500), chance).numpy()
+    ones = np.ones(200_000, np.float32)
+    mask = np.empty_like(ones)
+    Dropout(share).apply(ones, 11, mask)
 
     kept = float((mask > 0).mean())
     assert kept == pytest.approx(1 - share, abs=5 * np.sqrt(share * (1 - share) / 200_000))
     assert mask.max() == pytest.approx(1 / (1 - share), rel=1e-4)
     assert {0.0, float(mask.max())} == set(np.unique(mask).tolist())
-    assert 1 == Dropout(0.0).mask((3, 4), chance).numpy().min()
+
+
+def test_no_dropout_leaves_values_as_they_are() -> None:
+    """A share of 0 keeps every number, in another array and in its own."""
+    values = np.linspace(-2, 2, 1000, dtype=np.float32)
+    kept, own = np.empty_like(values), values.copy()
+    Dropout(0.0).apply(values, 7, kept)
+    Dropout(0.0).apply(own, 7)
+
+    np.testing.assert_array_equal(values, kept)
+    np.testing.assert_array_equal(values, own)
+
+
+def test_dropout_in_parts_and_in_place_is_dropout_of_the_whole() -> None:
+    """Blocks, numbered from where they begin, keep what the whole array at once keeps."""
+    values = np.random.default_rng(2).standard_normal(5000).astype(np.float32)
+    whole, parts = np.empty_like(values), values.copy()
+    Dropout(0.3).apply(values, 2**32 - 100, whole)
+    for start in range(0, 5000, 999):
+        Dropout(0.3).apply(parts[start : start + 999], 2**32 - 100, start=start)
+
+    np.testing.assert_array_equal(whole, parts)
 
 
 def test_dropout_drops_the_same_places_for_the_same_key_only() -> None:

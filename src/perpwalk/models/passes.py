@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,13 @@ from perpwalk.models.accelerated import TorchPasses
 from perpwalk.models.base import Sample
 from perpwalk.models.head import head_parameters, teach_head
 from perpwalk.models.network import Network, threads_limited
-from perpwalk.models.recurrent import Dropout, LayerGradients, LayerWeights, Workspace
+from perpwalk.models.recurrent import (
+    Dropout,
+    LayerGradients,
+    LayerWeights,
+    Workspace,
+    random_key,
+)
 from perpwalk.models.sequences import Batch, Question, sequence_of
 
 # Pieces of a shard: enough for full-speed products, few enough for the caches.
@@ -67,7 +74,8 @@ class CpuPasses:
         self._seed = seed
         self._dropout = Dropout(settings.dropout)
         self._streams: dict[int, np.random.Generator] = {}
-        self._workspaces: dict[tuple[int, int, int], Workspace] = {}
+        self._gradients: dict[int, list[LayerGradients]] = {}
+        self._own = _ThreadsOwn()
         self._pool: ThreadPoolExecutor | None = None
         self._flat = _flattened(network)
         self._layers = [_Layer.of(network, layer) for layer in range(settings.layers)]
@@ -96,9 +104,10 @@ class CpuPasses:
         shards = list(enumerate(_shards(batch, self._settings)))
 
         def one(shard: tuple[int, Batch]) -> _Learned:
-            return self._learn_shard(shard[0], values, shard[1], weights, share)
+            with torch.inference_mode():  # a thread's own
+                return self._learn_shard(shard[0], values, shard[1], weights, share)
 
-        with torch.no_grad():
+        with torch.inference_mode():
             results = self._map(one, shards)
             self._collect(results)
         return sum(result.loss for result in results)
@@ -107,23 +116,18 @@ class CpuPasses:
         """Forecast in shards."""
         weights = self._weights()
         found = np.empty(len(sample), np.float32)
-        questions = list(
-            self._sequence.questions(sample.rows, sample.clock, _evaluated(self._settings))
-        )
+        questions = self._sequence.questions(sample.rows, sample.clock, _evaluated(self._settings))
 
-        def one(asked: tuple[int, Question]) -> None:
-            number, question = asked
+        def one(question: Question) -> None:
             steps, pieces = question.steps.shape
-            workspace = self._workspace(-1 - number % max(1, self._threads), pieces, steps)
             with torch.inference_mode():
-                states = workspace.forward(_gathered(sample.values, question.steps), weights)
+                states = self._workspace(pieces, steps).forward(
+                    _gathered(sample.values, question.steps), weights
+                )
                 wanted = states[question.step, question.piece]
                 found[question.place] = self._network.logit(self._network.head(wanted)).numpy()
 
-        # A workspace is one thread's at a time: as many parts at once as there are threads.
-        wave = max(1, self._threads)
-        for start in range(0, len(questions), wave):
-            self._map(one, list(enumerate(questions))[start : start + wave])
+        self._map(one, list(questions))
         return found
 
     # ── one shard ────────────────────────────────────────────────────────────────────────────────
@@ -138,20 +142,27 @@ class CpuPasses:
     ) -> _Learned:
         steps, pieces = shard.steps.shape
         supervised = len(shard.label)
-        workspace = self._workspace(number, pieces, steps)
+        workspace = self._workspace(pieces, steps)
         chance = self._stream(number)
         states = workspace.forward(_gathered(values, shard.steps), weights, chance)
-        last = states[steps - supervised :]
-        mask = self._dropout.mask(last.shape, chance)
+        last, key = states[steps - supervised :], random_key(chance)
         lesson = teach_head(
             [each.detach() for each in self._head],
-            (last * mask).view(supervised * pieces, -1),
+            self._dropped(last, key).view(supervised * pieces, -1),
             torch.from_numpy(shard.label).reshape(-1),
             torch.from_numpy(shard.counts).reshape(-1),
             share,
         )
-        workspace.backward(lesson.d_given.view(last.shape) * mask, weights)
-        return _Learned(lesson.loss, workspace.gradients, lesson.gradients)
+        d_last = self._dropped(lesson.d_given, key).view(last.shape)
+        gradients = self._room(number)
+        workspace.backward(d_last, weights, gradients)
+        return _Learned(lesson.loss, gradients, lesson.gradients)
+
+    def _dropped(self, given: Tensor, key: int) -> Tensor:
+        """Return what dropout leaves of the top states, or of their gradients."""
+        kept = torch.empty_like(given)
+        self._dropout.apply(given.numpy().reshape(-1), key, kept.numpy().reshape(-1))
+        return kept
 
     # ── weights in, gradients out ────────────────────────────────────────────────────────────────
 
@@ -170,15 +181,24 @@ class CpuPasses:
 
     # ── what is kept from batch to batch ─────────────────────────────────────────────────────────
 
-    def _workspace(self, number: int, rows: int, steps: int) -> Workspace:
-        key = (number, rows, steps)
-        if key not in self._workspaces:
-            sizes = self._settings
-            features = self._network.lstm.input_size
-            self._workspaces[key] = Workspace(
+    def _workspace(self, rows: int, steps: int) -> Workspace:
+        """Return the calling thread's own: shards of one thread share what its caches hold."""
+        known = self._own.workspaces
+        if (rows, steps) not in known:
+            sizes, features = self._settings, self._network.lstm.input_size
+            known[rows, steps] = Workspace(
                 rows, steps, features, sizes.hidden, sizes.layers, self._dropout
             )
-        return self._workspaces[key]
+        return known[rows, steps]
+
+    def _room(self, number: int) -> list[LayerGradients]:
+        """Return where a shard's gradients wait for being added up."""
+        if number not in self._gradients:
+            sizes = self._settings
+            self._gradients[number] = LayerGradients.empty(
+                self._network.lstm.input_size, sizes.hidden, sizes.layers
+            )
+        return self._gradients[number]
 
     def _stream(self, number: int) -> np.random.Generator:
         """Return a shard's own random numbers: whoever computes it, whenever, draws the same."""
@@ -193,9 +213,16 @@ class CpuPasses:
         return list(self._pool.map(one, items))
 
 
+class _ThreadsOwn(threading.local):
+    """What each thread keeps for itself."""
+
+    def __init__(self) -> None:
+        self.workspaces: dict[tuple[int, int], Workspace] = {}
+
+
 @dataclass(frozen=True)
 class _Learned:
-    """A shard's loss, and its gradients until the workspace is used again."""
+    """A shard's loss, and its gradients until the next batch."""
 
     loss: float
     layers: list[LayerGradients]

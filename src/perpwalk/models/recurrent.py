@@ -15,7 +15,7 @@ its rows, so results do not depend on the number of threads.
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,7 +115,7 @@ def _add(values, summed):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _step_back(gates, before, bent, d_state, d_cell, summed, through):  # type: ignore[no-untyped-def]
+def _step_back(gates, before, bent, d_state, d_cell, through, summed):  # type: ignore[no-untyped-def]
     """Turn gates (b, 4h) into gradients of the pre-activations in place; add them to ``summed``."""
     rows, h = d_state.shape
     for b in range(rows):
@@ -125,21 +125,35 @@ def _step_back(gates, before, bent, d_state, d_cell, summed, through):  # type: 
         _add(p, summed)
 
 
+@numba.njit(inline="always")
+def _hashed(place, key):  # type: ignore[no-untyped-def]
+    """Return 32 random bits: "lowbias32" (C. Wellons).
+
+    Cheaper than drawing and storing numbers, and the backward pass finds the same ones again.
+    """
+    x = np.uint32(np.uint32(place) + key)
+    x ^= x >> np.uint32(16)
+    x = np.uint32(x * np.uint32(0x7FEB352D))
+    x ^= x >> np.uint32(15)
+    x = np.uint32(x * np.uint32(0x846CA68B))
+    x ^= x >> np.uint32(16)
+    return x
+
+
 @_compiled
 def _drop(values, key, below, scale, kept):  # type: ignore[no-untyped-def]
     """Write ``values`` × ``scale`` where the hash of place and ``key`` is < ``below``, 0 elsewhere.
 
-    The hash is 32-bit "lowbias32" (C. Wellons): cheaper than drawing and storing numbers, and the
-    backward pass finds the same ones again from the key.
+    The arrays must be two: for one alone the compiled loop would take number by number.
     """
     for j in range(values.shape[0]):
-        x = np.uint32(np.uint32(j) + key)
-        x ^= x >> np.uint32(16)
-        x = np.uint32(x * np.uint32(0x7FEB352D))
-        x ^= x >> np.uint32(15)
-        x = np.uint32(x * np.uint32(0x846CA68B))
-        x ^= x >> np.uint32(16)
-        kept[j] = values[j] * scale if x < below else _f4(0)
+        kept[j] = values[j] * scale if _hashed(j, key) < below else _f4(0)
+
+
+@_compiled
+def _drop_in_place(values, key, below, scale):  # type: ignore[no-untyped-def]
+    for j in range(values.shape[0]):
+        values[j] = values[j] * scale if _hashed(j, key) < below else _f4(0)
 
 
 @dataclass(frozen=True)
@@ -158,23 +172,22 @@ class Dropout:
         """What a kept value is multiplied by, so that its mean stays."""
         return 2**32 / self.below
 
-    def apply(self, values: Float32Array, key: int, kept: Float32Array) -> None:
-        """Write the dropped-out ``values`` (n,) to ``kept`` (n,), which may be the same array.
+    def apply(
+        self, values: Float32Array, key: int, kept: Float32Array | None = None, start: int = 0
+    ) -> None:
+        """Write the dropped-out ``values`` (n,) to ``kept`` (n,), or over themselves.
 
-        The same ``key`` drops the same places.
+        The same ``key`` drops the same places; these are numbered from ``start``.
         """
         if self.below >= 2**32:
-            kept[...] = values
+            if kept is not None:
+                kept[...] = values
+            return
+        at = np.uint32((key + start) % 2**32), np.uint32(self.below), _f4(self.scale)
+        if kept is None:
+            _drop_in_place(values, *at)
         else:
-            _drop(values, np.uint32(key), np.uint32(self.below), _f4(self.scale), kept)
-
-    def mask(self, shape: Sequence[int], chance: np.random.Generator) -> Tensor:
-        """Return factors of ``shape``: 0 or ``scale``."""
-        if self.share == 0:
-            return torch.ones(*shape)
-        ones = np.ones(math.prod(shape), dtype=np.float32)
-        self.apply(ones, random_key(chance), ones)
-        return torch.from_numpy(ones).reshape(*shape)
+            _drop(values, *at, kept)
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,11 @@ class LayerWeights:
     recurrent: Tensor
     bias: Tensor
 
+    @functools.cached_property
+    def turned(self) -> tuple[Tensor, Tensor]:
+        """Input (k, 4h) and recurrent (h, 4h) weights as the way forward wants them in memory."""
+        return self.into.t().contiguous(), self.recurrent.t().contiguous()
+
 
 @dataclass(frozen=True)
 class LayerGradients:
@@ -193,6 +211,16 @@ class LayerGradients:
     into: Tensor
     recurrent: Tensor
     bias: Tensor
+
+    @classmethod
+    def empty(cls, features: int, hidden: int, layers: int) -> list[LayerGradients]:
+        """Return room for each layer's."""
+        return [
+            cls(
+                torch.empty(k, 4 * hidden), torch.empty(hidden, 4 * hidden), torch.zeros(4 * hidden)
+            )
+            for k in (features, *[hidden] * (layers - 1))
+        ]
 
     def add(self, other: LayerGradients) -> None:
         """Add another's values to these."""
@@ -220,16 +248,9 @@ class Workspace:
     def __init__(
         self, rows: int, steps: int, features: int, hidden: int, layers: int, dropout: Dropout
     ) -> None:
-        self.rows, self.steps, self.hidden, self.layers = rows, steps, hidden, layers
+        self.steps, self.layers = steps, layers
         self._dropout = dropout
-        self._blocks = _blocks(steps, rows)
-        inputs = [features, *[hidden] * (layers - 1)]
-        self.gradients = [
-            LayerGradients(
-                torch.empty(k, 4 * hidden), torch.empty(hidden, 4 * hidden), torch.zeros(4 * hidden)
-            )
-            for k in inputs
-        ]
+        self._inputs = torch.empty(steps, rows, features)
         self._gates = [torch.empty(steps, rows, 4 * hidden) for _ in range(layers)]
         self._cells = [torch.zeros(steps + 1, rows, hidden) for _ in range(layers)]
         self._bent = [torch.empty(steps, rows, hidden) for _ in range(layers)]
@@ -237,28 +258,58 @@ class Workspace:
         self._between = [torch.empty(steps, rows, hidden) for _ in range(layers - 1)]
         self._d_between = [torch.empty(steps, rows, hidden) for _ in range(layers - 1)]
         self._d_state, self._d_cell = torch.empty(rows, hidden), torch.empty(rows, hidden)
-        self._keys: list[int | None] = [None] * (layers - 1)
-        self._windows = torch.empty(0)
-        self._make_views()
+        self._keys: list[int] | None = None  # of the dropout after each layer but the last
+        self._make_views(_blocks(steps, rows))
 
-    def _make_views(self) -> None:
-        """Cut the buffers into steps once: thousands of slices an epoch cost more than the sums."""
+    # The buffers are cut once: thousands of slices an epoch cost more than the sums.
+
+    def _make_views(self, blocks: Sequence[_Block]) -> None:
         self._forward_views, self._back_views = [], []
         d_state, d_cell = self._d_state.numpy(), self._d_cell.numpy()
-        through = np.empty(self.hidden, np.float32)
+        through = np.empty(d_state.shape[1], np.float32)
         for layer in range(self.layers):
             gates, cells = self._gates[layer].numpy(), self._cells[layer].numpy()
             bent, states = self._bent[layer].numpy(), self._states[layer].numpy()
-            summed = self.gradients[layer].bias.numpy()
             steps = range(self.steps)
             self._forward_views.append(
                 [(gates[t], cells[t], cells[t + 1], bent[t], states[t + 1]) for t in steps]
             )
             self._back_views.append(
-                [(gates[t], cells[t], bent[t], d_state, d_cell, summed, through) for t in steps]
+                [(gates[t], cells[t], bent[t], d_state, d_cell, through) for t in steps]
             )
         self._gate_steps: list[list[Tensor]] = [list(gates) for gates in self._gates]
         self._state_steps: list[list[Tensor]] = [list(states) for states in self._states]
+        self._parts = {
+            dropped: [
+                [self._part(layer, block, dropped) for block in blocks]
+                for layer in range(self.layers)
+            ]
+            for dropped in (False, True)
+        }
+
+    def _part(self, layer: int, block: _Block, dropped: bool) -> _Part:
+        def rows(of: Tensor) -> Tensor:
+            return of.view(-1, of.shape[-1])[block.rows]
+
+        states = [each[1:] for each in self._states]
+        if layer == 0:
+            given, below = self._inputs, None
+        else:
+            given = self._between[layer - 1] if dropped else states[layer - 1]
+            below = rows(self._d_between[layer - 1])
+        handed = rows(self._between[layer]) if dropped and layer < self.layers - 1 else None
+        return _Part(
+            steps=block.steps,
+            given=rows(given),
+            given_turned=rows(given).t(),
+            gates=rows(self._gates[layer]),
+            before_turned=rows(self._states[layer]).t(),
+            below=below,
+            flat_below=None if below is None else below.numpy().reshape(-1),
+            flat_states=rows(states[layer]).numpy().reshape(-1),
+            flat_handed=None if handed is None else handed.numpy().reshape(-1),
+            place=block.rows.start * self._d_state.shape[1],
+        )
 
     def forward(
         self,
@@ -275,89 +326,75 @@ class Workspace:
         chance
             Source of dropout; None applies none.
         """
-        self._windows = given = windows.reshape(self.steps * self.rows, -1)
+        self._inputs.copy_(windows)
+        drops = chance is not None and self._dropout.share > 0
+        self._keys = [random_key(chance) for _ in weights[1:]] if chance and drops else None
         for layer, weight in enumerate(weights):
-            self._walk(layer, weight, given)
-            if layer < self.layers - 1:
-                given = self._handed_up(layer, chance).view(self.steps * self.rows, -1)
+            self._walk(layer, weight)
         states: Tensor = self._states[-1][1:]
         return states
 
-    def _walk(self, layer: int, weight: LayerWeights, given: Tensor) -> None:
+    def _walk(self, layer: int, weight: LayerWeights) -> None:
         gates, states = self._gate_steps[layer], self._state_steps[layer]
-        views = self._forward_views[layer]
-        into, recurrent = weight.into.t(), weight.recurrent.t()
-        flat = self._gates[layer].view(self.steps * self.rows, -1)
-        for block in self._blocks:
-            torch.addmm(weight.bias, given[block.rows], into, out=flat[block.rows])
-            for t in block.steps:
+        views, keys = self._forward_views[layer], self._keys
+        into, recurrent = weight.turned
+        for part in self._parts[keys is not None][layer]:
+            torch.addmm(weight.bias, part.given, into, out=part.gates)
+            for t in part.steps:
                 if t > 0:  # the state before the first step is zero
                     gates[t].addmm_(states[t], recurrent)
                 _step_forward(*views[t])
+            if keys is not None and part.flat_handed is not None:
+                self._dropout.apply(part.flat_states, keys[layer], part.flat_handed, part.place)
 
-    def _handed_up(self, layer: int, chance: np.random.Generator | None) -> Tensor:
-        states = self._states[layer][1:]
-        if chance is None or self._dropout.share == 0:
-            self._keys[layer] = None
-            return states
-        self._keys[layer] = key = random_key(chance)
-        kept = self._between[layer]
-        self._dropout.apply(states.numpy().reshape(-1), key, kept.numpy().reshape(-1))
-        return kept
-
-    def backward(self, d_states: Tensor, weights: Sequence[LayerWeights]) -> None:
+    def backward(
+        self,
+        d_states: Tensor,
+        weights: Sequence[LayerWeights],
+        gradients: Sequence[LayerGradients],
+    ) -> None:
         """Fill ``gradients`` from the gradients (s, b, h) of the last s states of the top layer."""
         above = d_states
         for layer in range(self.layers - 1, -1, -1):
-            gradient = self.gradients[layer]
+            gradient = gradients[layer]
             for each in (gradient.into, gradient.recurrent, gradient.bias):
                 each.zero_()
-            self._walk_back(layer, weights[layer], above)
+            self._walk_back(layer, weights[layer], list(above), gradient)
             if layer > 0:
-                above = self._handed_down(layer)
+                above = self._d_between[layer - 1]
 
-    def _walk_back(self, layer: int, weight: LayerWeights, d_above: Tensor) -> None:
-        """Go back through the steps; ``d_above`` (s, b, h) belongs to the last s of them."""
-        flat, gradient = self.steps * self.rows, self.gradients[layer]
-        d_gates, given = self._gates[layer].view(flat, -1), self._input_of(layer)
-        before = self._states[layer].view(flat + self.rows, -1)
-        below = self._d_between[layer - 1].view(flat, -1) if layer > 0 else None
-        above = list(d_above)
+    def _walk_back(
+        self, layer: int, weight: LayerWeights, above: Sequence[Tensor], gradient: LayerGradients
+    ) -> None:
+        """Go back through the steps; ``above`` (s of (b, h)) belongs to the last s of them."""
+        keys, bias = self._keys, gradient.bias.numpy()
         self._d_cell.zero_()
         self._d_state.copy_(above[-1])
-        for block in reversed(self._blocks):
-            self._steps_back(layer, weight.recurrent, block, above)
-            part = d_gates[block.rows]
-            gradient.into.addmm_(given[block.rows].t(), part)
-            gradient.recurrent.addmm_(before[block.rows].t(), part)
-            if below is not None:
-                torch.mm(part, weight.into, out=below[block.rows])
+        for part in reversed(self._parts[keys is not None][layer]):
+            self._steps_back(layer, weight.recurrent, part.steps, above, bias)
+            gradient.into.addmm_(part.given_turned, part.gates)
+            gradient.recurrent.addmm_(part.before_turned, part.gates)
+            if part.below is not None:
+                torch.mm(part.gates, weight.into, out=part.below)
+            if keys is not None and part.flat_below is not None:
+                self._dropout.apply(part.flat_below, keys[layer - 1], start=part.place)
 
     def _steps_back(
-        self, layer: int, recurrent: Tensor, block: _Block, above: Sequence[Tensor]
+        self,
+        layer: int,
+        recurrent: Tensor,
+        steps: range,
+        above: Sequence[Tensor],
+        summed: Float32Array,
     ) -> None:
         gates, views, d_state = self._gate_steps[layer], self._back_views[layer], self._d_state
         unsupervised = self.steps - len(above)
-        for t in reversed(block.steps):
-            _step_back(*views[t])
+        for t in reversed(steps):
+            _step_back(*views[t], summed)
             if t > unsupervised:
                 torch.addmm(above[t - 1 - unsupervised], gates[t], recurrent, out=d_state)
             elif t > 0:
                 torch.mm(gates[t], recurrent, out=d_state)
-
-    def _input_of(self, layer: int) -> Tensor:
-        if layer == 0:
-            return self._windows
-        below = layer - 1
-        kept = self._states[below][1:] if self._keys[below] is None else self._between[below]
-        return kept.reshape(self.steps * self.rows, -1)
-
-    def _handed_down(self, layer: int) -> Tensor:
-        d_below, key = self._d_between[layer - 1], self._keys[layer - 1]
-        if key is not None:
-            values = d_below.numpy().reshape(-1)
-            self._dropout.apply(values, key, values)
-        return d_below
 
 
 @dataclass(frozen=True)
@@ -366,6 +403,38 @@ class _Block:
 
     steps: range
     rows: slice
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one layer's buffers hold of a block: n rows.
+
+    Attributes
+    ----------
+    given, given_turned
+        Its input (n, k), and (k, n).
+    gates
+        Gates, later the gradients before them (n, 4h).
+    before_turned
+        States before each step (h, n).
+    below, flat_below
+        The gradient by its input, where that is another layer's output.
+    flat_states, flat_handed
+        Its states, and what the next layer gets of them where that is not the same.
+    place
+        Of the first state among all of the layer: dropout numbers them.
+    """
+
+    steps: range
+    given: Tensor
+    given_turned: Tensor
+    gates: Tensor
+    before_turned: Tensor
+    below: Tensor | None
+    flat_below: Float32Array | None
+    flat_states: Float32Array
+    flat_handed: Float32Array | None
+    place: int
 
 
 def _blocks(steps: int, rows: int) -> list[_Block]:
