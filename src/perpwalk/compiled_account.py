@@ -5,7 +5,8 @@ function here is compiled by numba and works on plain numbers and one array, the
 The steps of the page change an account and know nothing of targets or books; ``place_target``
 takes a decision, whatever made it. ``replay`` walks a whole tape and keeps the book, with targets
 known beforehand or sized on the way from the exposures of a plan; ``tally`` walks it with a plan
-and keeps sums only, which is what thousands of variants can afford.
+and keeps sums only, which is what thousands of variants can afford. Ordinary bars it walks by a
+short cut to the same bits, and asks the steps where anything else may happen.
 
 Quantities are counted in *units*: whole lots held in a float (exact up to 2**53), or base currency
 itself where ``lot_size`` is 0. ``quantity_of`` turns units into base currency, correctly rounded.
@@ -167,10 +168,10 @@ class Sizing(NamedTuple):
 
 # Totals of a whole tape, as `tally` keeps them.
 (
-    FEES, FUNDINGS, SLIPPAGES, LIQUIDATION_COSTS, TURNOVER, EXPOSED, ORDERS, TRADES, LIQUIDATIONS,
+    FEES, FUNDINGS, SLIPPAGES, LIQUIDATION_COSTS, TURNOVER, ORDERS, TRADES, LIQUIDATIONS,
     BANKRUPT_AT,
-) = range(10)  # fmt: skip
-TOTALS = 10
+) = range(9)  # fmt: skip
+TOTALS = 9
 
 
 # Arrays are lent by the caller and none is made here, so references need no counting, and counting
@@ -214,7 +215,10 @@ def quantity_of(units: float, rules: Rules) -> float:
 @compiled
 def units_of(quantity: float, rules: Rules) -> float:
     """Return a signed quantity in units, rounded towards zero."""
-    amount = whole_units(abs(quantity) * rules.lot_bottom / rules.lot_top, rules.whole)
+    amount = abs(quantity) * rules.lot_bottom
+    if rules.lot_top != 1.0:  # a lot of 0.001 is 1/1000: most need no division
+        amount /= rules.lot_top
+    amount = whole_units(amount, rules.whole)
     return math.copysign(amount, quantity) if amount > 0.0 else 0.0
 
 
@@ -435,6 +439,15 @@ def cancel_order(why: int, account: FloatArray) -> None:
     end_order(PARTIAL if account[ORDER_FILLED] != 0.0 else CANCELLED, why, account)
 
 
+@inlined
+def put_order(i: int, units: float, number: int, account: FloatArray) -> None:
+    """Let an order decided at close i wait for the next bar."""
+    account[ORDER], account[LEFT] = number, units
+    for field in range(RECORD, RECORD + ORDER_COLUMNS):
+        account[field] = 0.0
+    account[ORDER_BAR], account[ORDER_UNITS], account[ORDER_END] = i, units, -1.0
+
+
 @compiled
 def place_target(i: int, target: float, number: int, rules: Rules, account: FloatArray) -> bool:
     """Step 6: order what is missing to ``target`` (signed units); tell whether there is an order.
@@ -444,10 +457,7 @@ def place_target(i: int, target: float, number: int, rules: Rules, account: Floa
     units = sum_units(target, -account[UNITS], rules.whole)
     if account[DEAD] == 1.0 or units == 0.0:
         return False
-    account[ORDER], account[LEFT] = number, units
-    for field in range(RECORD, RECORD + ORDER_COLUMNS):
-        account[field] = 0.0
-    account[ORDER_BAR], account[ORDER_UNITS], account[ORDER_END] = i, units, -1.0
+    put_order(i, units, number, account)
     return True
 
 
@@ -671,9 +681,10 @@ def write_order(i: int, account: FloatArray, orders: FloatArray) -> None:
 @inlined
 def bar_at(i: int, tape: Tape) -> Bar:
     """Return bar i of the tape."""
+    at = np.uintp(i)
     return Bar(
-        tape.close[max(i - 1, 0)], tape.open[i], tape.high[i], tape.low[i], tape.close[i],
-        tape.volume[i], tape.worst_low[i], tape.worst_high[i], tape.tradable[i],
+        tape.close[np.uintp(max(i - 1, 0))], tape.open[at], tape.high[at], tape.low[at],
+        tape.close[at], tape.volume[at], tape.worst_low[at], tape.worst_high[at], tape.tradable[at],
     )  # fmt: skip
 
 
@@ -711,31 +722,35 @@ def pass_bar(
 
 
 @inlined
-def planned(i: int, plan: Plan, account: FloatArray) -> float:
+def planned(i: int, plan: Plan, units: float) -> float:
     """Return the exposure that the plan wants at close i, by the side that is held."""
-    if account[UNITS] > 0.0:
-        return float(plan.if_long[i])
-    if account[UNITS] < 0.0:
-        return float(plan.if_short[i])
-    return float(plan.if_flat[i])
+    at = np.uintp(i)
+    if units > 0.0:
+        return float(plan.if_long[at])
+    if units < 0.0:
+        return float(plan.if_short[at])
+    return float(plan.if_flat[at])
 
 
 @inlined
-def sized(
-    exposure: float, close: float, sizing: Sizing, account: FloatArray, rules: Rules
-) -> float:
-    """Return the target (signed units) of a wanted exposure; NaN where it is not worth one.
+def is_off(exposure: float, close: float, now: float, quantity: float, sizing: Sizing) -> bool:
+    """Say whether what is held at the close is another exposure than is wanted; NaN wants nothing.
 
-    A position on the wanted side is left alone while it is within the band.
+    ``now`` is equity. A position on the wanted side is left alone while it is within the band.
     """
-    if math.isnan(exposure) or account[DEAD] == 1.0:
-        return math.nan
-    equity = sizing.share * equity_at(close, account)
-    held = account[QUANTITY] if equity > 0.0 else 0.0
+    if math.isnan(exposure):
+        return False
+    equity = sizing.share * now
+    held = quantity if equity > 0.0 else 0.0
     same_side = (exposure > 0.0) == (held > 0.0) and (exposure < 0.0) == (held < 0.0)
-    if same_side and (held == 0.0 or abs(exposure - held * close / equity) <= sizing.band):
-        return math.nan
-    return units_of(exposure * max(equity, 0.0) / close, rules)
+    is_near = same_side and (held == 0.0 or abs(exposure - held * close / equity) <= sizing.band)
+    return not is_near
+
+
+@inlined
+def sized(exposure: float, close: float, now: float, sizing: Sizing, rules: Rules) -> float:
+    """Return the target (signed units) of a wanted exposure, of a share of equity ``now``."""
+    return units_of(exposure * max(sizing.share * now, 0.0) / close, rules)
 
 
 @inlined
@@ -784,9 +799,11 @@ def replay(
     """
     for i in range(len(tape.close)):
         keep_bar(i, tape, rules, tiers, account, book)
-        if len(plan.if_flat) > 0:
-            exposure = planned(i, plan, account)
-            wanted[i] = quantity_of(sized(exposure, tape.close[i], sizing, account, rules), rules)
+        if len(plan.if_flat) > 0 and account[DEAD] == 0.0:
+            exposure, close = planned(i, plan, account[UNITS]), tape.close[i]
+            now = equity_at(close, account)
+            if is_off(exposure, close, now, account[QUANTITY], sizing):
+                wanted[i] = quantity_of(sized(exposure, close, now, sizing, rules), rules)
         keep_decision(i, wanted[i], rules, account, book)
     write_order(len(tape.close) - 1, account, book.orders)
 
@@ -810,12 +827,222 @@ def step(
         write_order(i - 1, account, book.orders)
 
 
+# ── a whole tape, in sums ────────────────────────────────────────────────────────────────────────
+
+
+class Held(NamedTuple):
+    """What an account owns: the first fields of its row, as numbers that stay in registers."""
+
+    cash: float
+    units: float
+    quantity: float
+    entry: float
+    margin: float
+
+
+class Turn(NamedTuple):
+    """What an order made of a holding; ``plain`` is False where it took more than arithmetic."""
+
+    held: Held
+    fee: float
+    slip: float
+    traded: float
+    plain: bool
+
+
+@inlined
+def held_of(account: FloatArray) -> Held:
+    """Return what the account owns."""
+    return Held(account[CASH], account[UNITS], account[QUANTITY], account[ENTRY], account[MARGIN])
+
+
+@inlined
+def hand_back(held: Held, account: FloatArray) -> None:
+    """Write what is owned into the account."""
+    account[CASH], account[UNITS], account[QUANTITY] = held.cash, held.units, held.quantity
+    account[ENTRY], account[MARGIN] = held.entry, held.margin
+
+
+@inlined
+def safe_range(held: Held, rules: Rules, tiers: FloatArray) -> tuple[float, float]:
+    """Return the low above which and the high below which a bar does not liquidate."""
+    if held.units == 0.0:
+        return -math.inf, math.inf
+    side = math.copysign(1.0, held.units)
+    margin = held.cash if rules.cross else held.margin
+    touch = liquidation_price(side, abs(held.quantity), held.entry, margin, tiers)
+    if side < 0.0:
+        return -math.inf, touch * (1.0 - ROUNDING)
+    return (touch * (1.0 + ROUNDING) if touch > 0.0 else -math.inf), math.inf
+
+
+@inlined
+def turn(left: float, bar: Bar, held: Held, rules: Rules, tiers: FloatArray) -> Turn:
+    """Fill ``left`` units at the open as ``fill_order`` does where nothing cuts the order."""
+    side, size = math.copysign(1.0, left), abs(left)
+    price = slipped_price(side, quantity_of(size, rules), bar, rules)
+    cash, units, quantity, entry, margin = held
+    closing = min(size, abs(units)) if units * side < 0.0 else 0.0
+    opening = size - closing
+    plain = bar.tradable and rules.volume_share <= 0.0
+    fee, traded = 0.0, 0.0
+    if closing > 0.0:
+        ends = closing == abs(units)
+        closed = abs(quantity) if ends else quantity_of(closing, rules)
+        fee = closed * price * rules.taker_fee
+        cash += (price - entry) * -side * closed - fee
+        if ends:
+            units, quantity, entry, margin = 0.0, 0.0, 0.0, 0.0
+        else:
+            margin *= 1.0 - closing / abs(units)
+            units = sum_units(units, side * closing, rules.whole)
+            quantity = quantity_of(units, rules)
+        plain = plain and (rules.cross or margin <= cash)
+        traded = closed
+    if opening > 0.0:
+        opened, kept = quantity_of(opening, rules), abs(quantity)
+        leverage = leverage_at((kept + opened) * price, rules, tiers)
+        if rules.cross:
+            free = cash + quantity * (bar.open - entry) - kept * bar.open / leverage
+        else:
+            free = cash - margin
+        need = opened * price / leverage + opened * price * rules.taker_fee
+        plain = plain and need <= free + ROUNDING * abs(free)
+        plain = plain and opened * bar.open >= rules.min_notional * (1.0 - ROUNDING)
+        fee += opened * price * rules.taker_fee
+        entry = (kept * entry + opened * price) / (kept + opened)
+        if not rules.cross:
+            margin += opened * price / leverage
+        quantity = side * opened
+        if units != 0.0:
+            units = sum_units(units, side * opening, rules.whole)
+            quantity = quantity_of(units, rules)
+        else:
+            units = side * opening
+        cash -= opened * price * rules.taker_fee
+        plain = plain and (rules.cross or margin <= cash)
+        traded = opened if closing == 0.0 else quantity_of(closing + opening, rules)
+    held = Held(cash, units, quantity, entry, margin)
+    return Turn(held, fee, traded * abs(price - bar.open), traded * price, plain)
+
+
+@inlined
+def settled(i: int, tape: Tape, rules: Rules, held: Held) -> tuple[float, float, bool]:
+    """Settle the stamps of bar i: cash then, what was received, and whether it was plain.
+
+    Not plain are stamps in a gap, and a payment that takes cash below the margin.
+    """
+    first, past = tape.bar_from[np.uintp(i)], tape.gap_from[np.uintp(i + 1)]
+    cash, funding, plain = held.cash, 0.0, first == tape.gap_from[np.uintp(i)]
+    if held.units != 0.0:
+        for stamp in range(first, past):
+            at = np.uintp(stamp)
+            payment = -held.quantity * tape.mark[at] * tape.rate[at]
+            cash += payment
+            funding += payment
+            plain = plain and (rules.cross or held.margin <= cash)
+    return cash, funding, plain
+
+
+class Rest(NamedTuple):
+    """Where a walk without orders came to: the next bar, and the account at the close before it.
+
+    ``wanted`` says that the plan wants something at that close; if it does not, there is no next
+    bar or it has to be walked step by step.
+    """
+
+    i: int
+    now: float
+    held: Held
+    safe: tuple[float, float]
+    funding: float
+    wanted: bool
+
+
+@inlined
+def rest(
+    i: int,
+    now: float,
+    held: Held,
+    safe: tuple[float, float],
+    ruin: float,
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    plan: Plan,
+    sizing: Sizing,
+    equity: FloatArray,
+    notional: FloatArray,
+) -> Rest:
+    """Walk from bar i on while no order waits and nothing happens but settlements."""
+    wants = plan.if_flat
+    if held.units > 0.0:
+        wants = plan.if_long
+    elif held.units < 0.0:
+        wants = plan.if_short
+    cash, received, wanted = held.cash, 0.0, False
+    low, high = safe
+    while i < len(equity) and not wanted:
+        at = np.uintp(i)
+        if tape.worst_low[at] <= low or tape.worst_high[at] >= high:
+            break
+        close = tape.close[at]
+        paid = cash
+        if tape.gap_from[np.uintp(i + 1)] > tape.gap_from[at]:
+            owned = Held(cash, held.units, held.quantity, held.entry, held.margin)
+            paid, funding, plain = settled(i, tape, rules, owned)
+            if not plain or paid + held.quantity * (close - held.entry) <= ruin:
+                break
+            received += funding
+            if rules.cross:
+                owned = Held(paid, held.units, held.quantity, held.entry, held.margin)
+                low, high = safe_range(owned, rules, tiers)
+        valued = paid + held.quantity * (close - held.entry)
+        if valued <= ruin:
+            break
+        cash = paid
+        now = equity[at] = valued
+        notional[at] = held.quantity * close
+        wanted = is_off(wants[at], close, now, held.quantity, sizing)
+        i += 1
+    held = Held(cash, held.units, held.quantity, held.entry, held.margin)
+    return Rest(i, now, held, (low, high), received, wanted)
+
+
 @inlined
 def trades_ended(before: float, account: FloatArray) -> int:
     """Return how many round trips ended in a bar that began with ``before`` units."""
     after = before + account[FILL_UNITS]
     ended = 1 if before != 0.0 and (account[FILL_UNITS] != 0.0 and after * before <= 0.0) else 0
     return ended + (1 if account[FORCED_UNITS] != 0.0 else 0)
+
+
+@compiled
+def walk_steps(
+    i: int,
+    earlier: float,
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    account: FloatArray,
+    paid: FloatArray,
+    totals: FloatArray,
+) -> float:
+    """Take the account through bar i step by step and count it; return its equity."""
+    bar, before = bar_at(i, tape), account[UNITS]
+    pass_bar(i, bar, tape, rules, tiers, account, paid)
+    totals[FEES] += account[BAR_FEE]
+    totals[FUNDINGS] += account[BAR_FUNDING]
+    totals[SLIPPAGES] += account[BAR_SLIP]
+    totals[LIQUIDATION_COSTS] += account[BAR_COST]
+    if account[BAR_TRADED] > 0.0 and earlier > 0.0:
+        totals[TURNOVER] += account[BAR_TRADED] / earlier
+    totals[TRADES] += trades_ended(before, account)
+    if account[FORCED_UNITS] != 0.0 and account[FORCED_WHY] == BY_LIQUIDATION:
+        totals[LIQUIDATIONS] += 1.0
+    if account[DEAD] == 1.0:
+        totals[BANKRUPT_AT] = i
+    return equity_at(bar.close, account)
 
 
 @compiled
@@ -828,36 +1055,66 @@ def tally(
     account: FloatArray,
     paid: FloatArray,
     equity: FloatArray,
+    notional: FloatArray,
     totals: FloatArray,
 ) -> None:
-    """Walk the whole tape with a plan; write equity per bar, and the sums of the rest.
+    """Walk the whole tape with a plan; write equity and held notional per bar, sums of the rest.
 
-    ``paid`` is scratch. The steps and the decisions are those of ``replay``.
+    ``paid`` is scratch. The steps and the decisions are those of ``replay``, to the same bits.
     """
+    n = len(tape.close)
     totals[:] = 0.0
     totals[BANKRUPT_AT] = -1.0
-    for i in range(len(tape.close)):
-        bar = bar_at(i, tape)
-        before = account[UNITS]
-        pass_bar(i, bar, tape, rules, tiers, account, paid)
-        earlier = equity[i - 1] if i > 0 else rules.initial_cash
-        now = equity_at(bar.close, account)
-        equity[i] = now
-        totals[FEES] += account[BAR_FEE]
-        totals[FUNDINGS] += account[BAR_FUNDING]
-        totals[SLIPPAGES] += account[BAR_SLIP]
-        totals[LIQUIDATION_COSTS] += account[BAR_COST]
-        if account[BAR_TRADED] > 0.0 and earlier > 0.0:
-            totals[TURNOVER] += account[BAR_TRADED] / earlier
-        if account[UNITS] != 0.0 and now > 0.0:
-            totals[EXPOSED] += abs(account[QUANTITY] * bar.close / now)
-        totals[TRADES] += trades_ended(before, account)
-        if account[FORCED_UNITS] != 0.0 and account[FORCED_WHY] == BY_LIQUIDATION:
-            totals[LIQUIDATIONS] += 1.0
-        if account[DEAD] == 1.0 and totals[BANKRUPT_AT] < 0.0:
-            totals[BANKRUPT_AT] = i
-        target = sized(planned(i, plan, account), bar.close, sizing, account, rules)
-        if not math.isnan(target):
-            cancel_order(BY_NEXT_TARGET, account)
-            if place_target(i, target, 0, rules, account):
+    ruin = BANKRUPT_SHARE * rules.initial_cash
+    held, safe = held_of(account), (-math.inf, math.inf)
+    i, left, is_new, now = 0, 0.0, False, rules.initial_cash
+    while i < n:
+        wanted = False
+        if left == 0.0:
+            i, now, held, safe, funding, wanted = rest(
+                i, now, held, safe, ruin, tape, rules, tiers, plan, sizing, equity, notional
+            )
+            totals[FUNDINGS] += funding
+            if i == n and not wanted:
+                break
+        if not wanted:
+            bar = bar_at(i, tape)
+            after, fee, slip, traded, plain = turn(left, bar, held, rules, tiers)
+            plain = plain and left != 0.0
+            within = safe_range(after, rules, tiers)
+            plain = plain and bar.worst_low > within[0] and bar.worst_high < within[1]
+            cash, funding, covered = settled(i, tape, rules, after)
+            plain = plain and covered
+            after = Held(cash, after.units, after.quantity, after.entry, after.margin)
+            if rules.cross:
+                within = safe_range(after, rules, tiers)
+            valued = after.cash + after.quantity * (bar.close - after.entry)
+            if plain and valued > ruin:
+                totals[FEES] += fee
+                totals[SLIPPAGES] += slip
+                totals[TURNOVER] += traded / now
+                totals[FUNDINGS] += funding
+                if after.units * held.units <= 0.0 and held.units != 0.0:
+                    totals[TRADES] += 1.0
+                held, safe, now, left = after, within, valued, 0.0
+            else:
+                hand_back(held, account)
+                if left == 0.0:
+                    account[ORDER], account[LEFT] = NO_ORDER, 0.0
+                elif is_new:
+                    put_order(i - 1, left, 0, account)
+                now = walk_steps(i, now, tape, rules, tiers, account, paid, totals)
+                held, left, is_new = held_of(account), account[LEFT], False
+                safe = safe_range(held, rules, tiers)
+            equity[np.uintp(i)], notional[np.uintp(i)] = now, held.quantity * bar.close
+            i += 1
+            if account[DEAD] == 1.0:
+                equity[i:], notional[i:] = now, 0.0
+                break
+            wanted = is_off(planned(i - 1, plan, held.units), bar.close, now, held.quantity, sizing)
+        if wanted:
+            exposure = planned(i - 1, plan, held.units)
+            target = sized(exposure, tape.close[np.uintp(i - 1)], now, sizing, rules)
+            left, is_new = sum_units(target, -held.units, rules.whole), True
+            if left != 0.0:
                 totals[ORDERS] += 1.0

@@ -140,14 +140,17 @@ class _Lent:
     """Scratch of one thread."""
 
     equity: FloatArray
+    notional: FloatArray
     returns: FloatArray
     paid: FloatArray
     totals: FloatArray
+    lanes: FloatArray
     figures: FloatArray
 
     @classmethod
     def of(cls, bars: int, stamps: int) -> _Lent:
-        sizes = (bars, bars, (2, stamps), kernel.TOTALS, curve.FIGURES)
+        lanes = (curve.LANE_ROWS, curve.LANES)
+        sizes = (bars, bars, bars, (2, stamps), kernel.TOTALS, lanes, curve.FIGURES)
         return cls(*(np.empty(size) for size in sizes))
 
 
@@ -180,7 +183,7 @@ class _Walk:
         equity = lent.equity
         kernel.tally(
             self._course.tape, rules, tiers, plan, variant.sizing, kernel.open_account(rules),
-            lent.paid, equity, lent.totals,
+            lent.paid, equity, lent.notional, lent.totals,
         )  # fmt: skip
         self._numbers[number] = self._row(lent, rules.initial_cash)
         self._bankrupt_at[number] = lent.totals[kernel.BANKRUPT_AT]
@@ -219,8 +222,8 @@ class _Walk:
 
     def _row(self, lent: _Lent, cash: float) -> list[float]:
         """Return the numbers of ``SWEEP_COLUMNS``, by the definitions of ``perpwalk.returns``."""
-        equity, returns, figures, totals = lent.equity, lent.returns, lent.figures, lent.totals
-        curve.measure(cash, equity, returns, figures)
+        equity, figures, totals = lent.equity, lent.figures, lent.totals
+        curve.measure(cash, equity, lent.notional, lent.returns, lent.lanes, figures)
         total = float(equity[-1] / cash - 1)
         grown = growth.cagr(total, self._bars, self._per_year)
         deepest, yearly = float(figures[curve.DRAWDOWN]), math.sqrt(self._per_year)
@@ -231,7 +234,7 @@ class _Walk:
             figures[curve.RATIO] * yearly,
             deepest,
             growth.calmar(grown, deepest),
-            totals[kernel.EXPOSED] / self._bars,
+            figures[curve.EXPOSURE],
             totals[kernel.TURNOVER] / self._days_in_all,
             totals[kernel.TRADES],
             totals[kernel.FEES],

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from account_scenarios import Scenario, scenarios
 from decimal_account import DecimalAccount
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
 from engine.strategy import SignalStrategy
+from perpwalk import sweeps
 from perpwalk.domain import Level
 from perpwalk.ledger import Ledger
-from perpwalk.recompute import compare, recompute, target_table
+from perpwalk.plans import Plan, Sizing, as_plan
+from perpwalk.recompute import compare, recompute, recompute_plan, target_table
 
 
 class FollowTable(SignalStrategy):
@@ -77,3 +82,39 @@ def test_a_replay_of_a_part_is_recomputed_too(scenario: Scenario):
 
     assert compare(replayed, again)[1] is None
     assert Level.INFO == crosscheck(scenario.market, replayed, scenario.broker).level
+
+
+def plan_of(scenario: Scenario, *, every: bool) -> Plan:
+    """Return a scenario's targets as exposures: at their bars, or at every one until the next."""
+    close = scenario.market.bars.close
+    wants = np.full(len(close), np.nan)
+    for bar, quantity in scenario.targets.items():
+        wants[bar if not every else slice(bar, None)] = quantity * close[bar] / scenario.broker.cash
+    return as_plan([np.abs(wants), wants, 0.5 * wants], len(close))
+
+
+@given(scenarios(), st.sampled_from((0.0, 0.05, 0.4)), st.sampled_from((1.0, 0.7)), st.booleans())
+def test_a_swept_variant_is_the_account_that_is_replayed_of_it(
+    scenario: Scenario, band: float, share: float, every: bool
+):
+    """
+    Walked in sums or with the book kept, equity is the same bits at every close, and costs add up.
+    """
+    plan, sizing = plan_of(scenario, every=every), Sizing(share, band)
+    kept = recompute_plan(scenario.market, plan, sizing, scenario.broker)
+    swept = sweeps.sweep(
+        scenario.market, [sweeps.Variant(plan, sizing, scenario.broker)], keep="equity", threads=1
+    )
+    book, row = kept.equity, swept.table.iloc[0]
+    assert swept.equity is not None
+
+    np.testing.assert_array_equal(book["equity"], swept.equity[0])
+    sums = book[["fee", "funding", "slippage", "liquidation"]].sum()
+    np.testing.assert_allclose(
+        sums, row[["fees", "funding", "slippage", "liquidation"]].astype(float),
+        rtol=1e-9, atol=1e-9 * scenario.broker.cash,
+    )  # fmt: skip
+    np.testing.assert_allclose(book["exposure"].abs().mean(), row["exposure"], rtol=1e-9)
+    forced = (kept.fills["reason"] == "liquidation").sum()
+    assert (len(kept.orders), forced) == (row["orders"], row["liquidations"])
+    assert [kept.bankrupt_at] == [None if pd.isna(row["bankrupt_at"]) else row["bankrupt_at"]]
