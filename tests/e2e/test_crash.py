@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
-from disturbed import FOLDS, RUN, files_of
+from disturbed import FOLDS, RUN, differences, files_of
 from killed import INPUTS, Known, undisturbed
 
 # Whoever is refused room or permission may have been refused before the run began (2), or may have
@@ -135,11 +135,83 @@ def test_results_deleted_meanwhile_end_in_one_message(known: Known) -> None:
 
 def test_an_input_that_vanished_is_named(known: Known) -> None:
     """Data removed before they are read are wrong input (exit 2), named, and nothing is left."""
-    first = known.zygote.ask({"words": ["run", "gone.yaml"]})[0]
+    gone, first = known.zygote.ask(
+        {"words": ["run", "gone.yaml"]}, {"words": RUN, "put": {"bars.csv": None}}
+    )
 
-    assert 2 == first["code"]
-    assert "gone.yaml" in first["told"]
-    assert [*INPUTS] == sorted(first["contents"])
+    assert [2, 2] == [gone["code"], first["code"]]
+    assert "gone.yaml" in gone["told"]
+    assert "bars.csv: there is no such file" in first["told"]
+    assert [*INPUTS] == sorted(gone["contents"])
+    assert [INPUTS[1]] == sorted(first["contents"])
+
+
+def test_data_removed_meanwhile_are_missed_by_the_next_run_only(known: Known) -> None:
+    """They are in memory: the run ends as undisturbed; the next one names the file (exit 2)."""
+    assert [] == removed(known, len(known.operations) // 2)
+
+
+@pytest.mark.long
+def test_data_removed_at_any_time_are_missed_by_the_next_run_only(known: Known) -> None:
+    """The same at twenty points."""
+    assert {} == {at: wrong for at in known.spread(20) if (wrong := removed(known, at))}
+
+
+def removed(known: Known, at: int) -> list[object]:
+    """Remove the data at a point of a run; return what was wrong."""
+    first, again, back = known.zygote.ask(
+        {"words": RUN, "fault": "vanish", "path": "bars.csv", "at": at},
+        {"words": RUN},
+        {"words": RUN, "put": {"bars.csv": known.data}},
+    )
+    wrong: list[object] = [*first["half_made"], *again["half_made"], *back["half_made"]]
+    wrong += differences(known.files, files_of(known.zygote.left))
+    codes = [one["code"] for one in (first, again, back)]
+    if codes != [0, 2, 0] or "bars.csv: there is no such file" not in again["told"]:
+        wrong += [codes, again["told"][-300:]]
+    if first["contents"] != again["contents"]:
+        wrong.append("what was refused has changed the workspace")
+    return wrong
+
+
+def test_data_changed_meanwhile_are_another_question(known: Known) -> None:
+    """A killed run does not go on with other data: it is made anew, as if nothing had been.
+
+    With the first data back it goes on where it was.
+    """
+    assert [] == changed(known, known.last("os.rename", "work/.fold-001") + 1)
+
+
+@pytest.mark.long
+def test_data_changed_at_any_time_are_another_question(known: Known) -> None:
+    """The same at twenty points."""
+    assert {} == {at: wrong for at in known.spread(20) if (wrong := changed(known, at))}
+
+
+def changed(known: Known, at: int) -> list[object]:
+    """Kill a run, change its data, run, change them back, run; return what was wrong."""
+    other = "".join(known.data.splitlines(keepends=True)[:-20])
+    (alone,) = known.zygote.ask({"words": RUN, "put": {"bars.csv": other}})
+    expected = files_of(known.zygote.left)
+    first, anew, back = known.zygote.ask(
+        {"words": RUN, "fault": "SIGKILL", "at": at},
+        {"words": RUN, "put": {"bars.csv": other}},
+        {"words": RUN, "put": {"bars.csv": known.data}},
+    )
+    found = files_of(known.zygote.left)
+    wrong: list[object] = [*first["half_made"], *anew["half_made"], *back["half_made"]]
+    for files in (known.files, expected):
+        of_runs = {name for name in files if name.startswith("results/small/")}
+        wrong += [
+            name
+            for name in sorted(of_runs)
+            if not name.endswith(TOLD_OF_TRIALS) and files[name] != found.get(name)
+        ]
+    codes = [one["code"] for one in (alone, first, anew, back)]
+    fits = first["fits"] + back["fits"]
+    if codes != [0, -9, 0, 0] or fits > FOLDS + 1 or anew["fits"] > alone["fits"]:
+        wrong.append([codes, fits, anew["fits"]])
+    return wrong
 
 
 # ── several at once ──────────────────────────────────────────────────────────────────────────────
@@ -170,6 +242,35 @@ def test_runs_at_once_in_one_workspace_do_not_mix(known: Known) -> None:
         for name, content in files_of(known.zygote.left).items():
             if name.startswith("results/small/") and not name.endswith(TOLD_OF_TRIALS):
                 assert content == together[name], name
+
+
+@pytest.mark.long
+def test_whoever_waits_for_a_killed_run_goes_on(known: Known) -> None:
+    """Of three at once, two with one question, one is killed at each of fifteen points.
+
+    The other question ends as it does alone, and so does the first when it is given again.
+    """
+    other = [*RUN, *OTHERS[1]]  # it shares features and fits
+    (alone,) = known.zygote.ask({"words": other})
+    expected = files_of(known.zygote.left)
+    assert 0 == alone["code"]
+    for at in known.spread(15):
+        killed = {"words": RUN, "fault": "SIGKILL", "at": at}
+        first, again = known.zygote.ask(
+            {"together": [killed, {"words": RUN}, {"words": other}]}, {"words": RUN}
+        )
+        found = files_of(known.zygote.left)
+        codes = [code for code, _ in first["together"]]
+
+        # The second has found the first at work, or its answer, or has made it itself.
+        assert codes[0] in (-9, 0, 5), codes
+        assert codes[1] in (0, 5), first["together"]
+        assert [0, 0] == [codes[2], again["code"]], first["together"]
+        assert [] == [*first["half_made"], *again["half_made"]]
+        for files in (known.files, expected):
+            for name, content in files.items():
+                if name.startswith("results/small/") and not name.endswith(TOLD_OF_TRIALS):
+                    assert content == found.get(name), (at, name)
 
 
 # How many trials there were depends on who was first.

@@ -52,8 +52,9 @@ def workspace(folder: Path, **changes: Any) -> Path:
 class Zygote:
     """Asks a process with everything imported to run commands in fresh workspaces."""
 
-    def __init__(self, process: subprocess.Popen[str], place: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], template: Path, place: Path) -> None:
         self._process = process
+        self.template = template
         self.place = place
 
     def ask(self, *attempts: Attempt) -> list[Attempt]:
@@ -95,7 +96,7 @@ def zygote(
         assert process.stdout is not None
         assert process.stdout.readline() == '"ready"\n'
         try:
-            yield Zygote(process, place)
+            yield Zygote(process, template, place)
         finally:
             assert process.stdin is not None
             process.stdin.close()

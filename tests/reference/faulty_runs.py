@@ -5,7 +5,8 @@ runs say) reads questions from its standard input, one JSON list of attempts a l
 each with one JSON line.  The attempts of a question are made one after the other in the same fresh
 workspace, each in a fork of its own.
 
-An attempt is a dict: ``words`` of a command; ``fault``, ``at``, ``once``, ``path`` and ``text`` for
+An attempt is a dict: ``words`` of a command, or a function to ``call`` (module:name) with
+``arguments``; ``fault``, ``at``, ``once``, ``path`` and ``text`` for
 what befalls it; ``put`` and ``room`` for what is done to the workspace before (file pattern → text,
 None removes; bytes that are left free); ``together`` for attempts made at once instead; ``blind``
 where nobody looks at the workspace afterwards.
@@ -18,6 +19,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
+import io
 import json
 import mmap
 import os
@@ -138,9 +141,14 @@ def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: 
             setattr(WalkForward, name, _counting(getattr(WalkForward, name), shared))
         torn = asked.get("at") if asked.get("fault") == "torn" else None
         Layer(root, counted, torn=torn).install()
-        sys.argv = ["perpwalk", *asked["words"]]
         try:
-            cli.main()
+            if "call" in asked:
+                module, _, name = asked["call"].partition(":")
+                getattr(importlib.import_module(module), name)(*asked["arguments"])
+            else:
+                sys.argv = ["perpwalk", *asked["words"]]
+                cli.main()
+            code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
         if asked.get("list"):
@@ -227,7 +235,7 @@ def main() -> None:
         shutil.copytree(template, root)
         os.chdir(root)
         sys.argv = ["perpwalk", *words]
-        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
             cli.main()
         os.chdir(place)
         shutil.rmtree(root)

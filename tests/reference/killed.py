@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,11 @@ class Known:
     files: dict[str, Any]
     operations: list[str]
     costs: int = 1  # folds that each disturbance may have fitted again
+
+    @property
+    def data(self) -> str:
+        """The bars of the workspace, as text."""
+        return (self.zygote.template / "bars.csv").read_text(encoding="utf-8")
 
     def last(self, *words: str) -> int:
         """Return the number of the last operation that is described by all words."""
@@ -85,14 +90,17 @@ def undisturbed(
     words: Sequence[str],
     *,
     warm: Sequence[Sequence[str]] | None = None,
+    fill: Callable[[Path], None] | None = None,
     **changes: Any,
 ) -> Iterator[Known]:
     """Start a process for a command in the small workspace, and give it once undisturbed.
 
     ``changes`` replace sections of the workspace's configuration; ``warm`` are the commands given
-    first, the command itself where there are none.
+    first, the command itself where there are none; ``fill`` puts more into the workspace.
     """
     template = workspace(place / "template", **changes)
+    if fill is not None:
+        fill(template)
     with zygote(template, place / "runs", [words] if warm is None else warm) as process:
         (whole,) = process.ask({"words": words, "list": True})
         assert [] == whole["half_made"]

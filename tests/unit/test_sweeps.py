@@ -197,10 +197,15 @@ def record(results: Path, questions: list[str], worth: float = 2.0) -> None:
 def test_every_variant_of_a_sweep_is_a_trial(tmp_path: Path) -> None:
     """
     Distinct questions count once, whether runs or sweeps asked them, and however often.
+
+    A sweep that is given again and comes to the same adds no line to the ledger.
     """
     record(tmp_path, ["a", "b", "c"])
     record(tmp_path, ["a", "b", "c"])
     record(tmp_path, ["c", "d"])
+    assert 2 == trials.read(tmp_path).lines
+    record(tmp_path, ["a", "b", "c"], worth=1.5)
+    assert 3 == trials.read(tmp_path).lines
     with trials.begin(tmp_path, experiment="x", variant="v", digest="d") as trial:
         trial.finish(verdict="inconclusive", sharpe=0.5, bars=10, bar_seconds=3600.0)
     counted = trials.count(tmp_path)
