@@ -7,9 +7,11 @@ with several it is wall time, in which waiting for each other counts. Run with
 ``pytest -m benchmark benchmarks/test_lstm_speed.py -s``.
 """
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ CPU = torch.device("cpu")
 FEATURES = 10
 ROUNDS = 9
 PRODUCT = 2048
+PATIENCE = 120  # seconds for the other processes
 WINDOW = LstmSection(batch_size=256)
 STREAM = LstmSection(sequence="stream")
 
@@ -83,6 +86,19 @@ def in_turns(clock: Callable[[], float], *works: Callable[[], None]) -> list[lis
     return rounds
 
 
+def share_of_product(name: str, rounds: list[list[float]], products: int, windows: int) -> float:
+    """Return and print the rate of training as a share of the product's, seconds of both given."""
+    limit = [products * 2 * PRODUCT**3 / product for product, _ in rounds]
+    rate = [windows * flops_per_window(WINDOW) / training for _, training in rounds]
+    share = statistics.median(r / most for r, most in zip(rate, limit, strict=True))
+    print(
+        f"\n{name}: product {statistics.median(limit) / 1e9:.0f}, training "
+        f"{statistics.median(rate) / 1e9:.0f} GFLOP/s: {share:.0%} (median of {ROUNDS} rounds), "
+        f"{max(rate) / max(limit):.0%} (best of each)"
+    )
+    return share
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_windowed_training_against_the_matrix_product(benchmark, threads):
     """An epoch of 1,024 windows per thread, beside products of as much arithmetic."""
@@ -100,14 +116,51 @@ def test_windowed_training_against_the_matrix_product(benchmark, threads):
     benchmark.pedantic(epoch, rounds=1)
     epoch.close()
 
-    limit = [threads * 2 * PRODUCT**3 / p for p, _ in rounds]
-    rate = [windows * flops_per_window(WINDOW) / e for _, e in rounds]
-    share = statistics.median(r / most for r, most in zip(rate, limit, strict=True))
-    print(
-        f"\n{threads} threads: product {statistics.median(limit) / 1e9:.0f}, training "
-        f"{statistics.median(rate) / 1e9:.0f} GFLOP/s: {share:.0%} (median of {ROUNDS} rounds), "
-        f"{max(rate) / max(limit):.0%} (best of each)"
-    )
+    share = share_of_product(f"{threads} threads", rounds, threads, windows)
+    benchmark.extra_info.update(share_of_product=share)
+
+
+def trains(windows: int, rounds: int, ready: Barrier, done: Barrier) -> None:
+    """Train so many epochs on one thread, each when all are ready; a process of its own."""
+    epoch = Epoch(WINDOW, windows, 1)
+    for _ in range(rounds):
+        ready.wait(PATIENCE)
+        epoch()
+        done.wait(PATIENCE)
+
+
+def test_folds_side_by_side_against_the_matrix_product(benchmark):
+    """Two processes that train on one thread each, beside products on two threads, wall time.
+
+    This is what ``--jobs 2`` does, or ``--jobs auto`` on two cores.
+    """
+    windows, rounds = 1024, ROUNDS + 2
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Barrier(3), context.Barrier(3)
+    processes = [
+        context.Process(target=trains, args=(windows, rounds, ready, done), daemon=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    left, out = torch.rand(PRODUCT, PRODUCT), torch.empty(PRODUCT, PRODUCT)
+
+    def product() -> None:
+        with threads_limited(2):
+            for _ in range(2):
+                torch.mm(left, left, out=out)
+
+    def side_by_side() -> None:
+        ready.wait(PATIENCE)
+        done.wait(PATIENCE)
+
+    side_by_side()  # starts them
+    measured = in_turns(time.perf_counter, product, side_by_side)
+    benchmark.pedantic(side_by_side, rounds=1)
+    for process in processes:
+        process.join(PATIENCE)
+
+    share = share_of_product("two processes of one thread", measured, 2, 2 * windows)
     benchmark.extra_info.update(share_of_product=share)
 
 
@@ -138,7 +191,7 @@ def test_torch_lstm_against_the_matrix_product(benchmark, fused):
     benchmark.extra_info.update(share_of_product=share)
 
 
-def test_folds_side_by_side_against_one_after_the_other(benchmark):
+def test_fits_side_by_side_against_one_after_the_other(benchmark):
     """Four fits, two processes of one thread each against one process with two threads."""
     given = sample(4096)
     settings = LstmSection(epochs=1)

@@ -28,6 +28,7 @@ Backend = Literal["loky", "dask", "ray"]
 R = TypeVar("R")
 ATTEMPTS = 3  # starts without a single result before it is given up
 CONNECT_SECONDS = 30
+WORKER_BYTES = 1 << 30  # a worker with torch and a fold takes half of it; the asking process, too
 _INSTALL = "pip install 'perpwalk[cluster]'"
 
 
@@ -52,14 +53,21 @@ class Crew:
     threads: int = 1
 
     @classmethod
-    def of(cls, section: ComputeSection) -> Crew:
-        """Return the crew that ``compute`` asks for; its tasks share this machine's cores."""
+    def of(cls, section: ComputeSection, tasks: int | None = None) -> Crew:
+        """Return the crew that ``compute`` asks for; its tasks share this machine's cores.
+
+        Of ``tasks``, where their number is known, ``auto`` takes no more at a time than there are.
+        """
+        here = section.backend == "loky" or section.address is None
         threads = section.threads
+        if section.jobs != "auto":
+            jobs = section.jobs
+        else:
+            most = min(joblib.cpu_count(), _fit_in_memory())
+            jobs = max(1, most if tasks is None else min(most, tasks)) if here else 0
         if threads == 0:
-            here = section.backend == "loky" or section.address is None
-            threads = max(1, joblib.cpu_count() // max(1, section.jobs)) if here else 1
-            threads = threads if section.jobs else 1
-        return cls(section.jobs, section.backend, section.address, threads)
+            threads = max(1, joblib.cpu_count() // jobs) if here and jobs else 1
+        return cls(jobs, section.backend, section.address, threads)
 
     @property
     def alone(self) -> bool:
@@ -123,6 +131,15 @@ class Crew:
                         f"one of {len(left)} tasks; the last time: {said}"
                     ) from error
                 tell.say(f"a worker was lost ({said}); {len(left)} tasks are given out again")
+
+
+def _fit_in_memory() -> int:
+    """Return how many workers this machine has memory for."""
+    try:
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # nobody to ask, as on Windows
+        return int(joblib.cpu_count())
+    return found // WORKER_BYTES
 
 
 def _numbered(number: int, task: Callable[..., R], common: Any, what: Any) -> tuple[int, R]:

@@ -219,28 +219,32 @@ def walk_forward(
     cache holds.
     """
     clock, tell = clock or StageClock(), reporter or Silent()
-    crew = Crew.of(prepared[0].config.compute)
     with clock.stage("train and predict"):
         walks = [_walk(one, work, memory, tell) for one in prepared]
         tell.stage("folds", sum(len(one.folds) for one in prepared))
-        if not crew.alone and prepared[0].config.walk_forward.warm_start:
-            tell.say("warm_start: each fold starts from the one before; they are fitted in order")
-        elif work is not None and not crew.alone:
-            _fit_together(prepared, walks, crew, tell)
+        if work is not None:
+            _fit_together(prepared, walks, tell)
         return tuple(_walked(one, walk, tell) for one, walk in zip(prepared, walks, strict=True))
 
 
 def _fit_together(
-    prepared: Sequence[Prepared], walks: Sequence[WalkForward], crew: Crew, tell: Reporter
+    prepared: Sequence[Prepared], walks: Sequence[WalkForward], tell: Reporter
 ) -> None:
-    """Let the crew fit what nobody has fitted yet; the walks then find it in its place."""
+    """Let a crew fit what nobody has fitted yet, if one is asked for; the walks then find it."""
+    config = prepared[0].config
+    if Crew.of(config.compute).alone:
+        return
+    if config.walk_forward.warm_start:
+        tell.say("warm_start: each fold starts from the one before; they are fitted in order")
+        return
     pending = [
         Pending(walk, fold, one.name)
         for one, walk in zip(prepared, walks, strict=True)
         for fold in one.folds
         if walk.lacks(fold)
     ]
-    if pending:
+    crew = Crew.of(config.compute, len(pending))
+    if pending and not crew.alone:
         tell.say(f"{len(pending)} folds to fit by {crew.in_words()}")
         fit_together(pending, crew, tell)
 

@@ -7,8 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 JobsOption = Annotated[
-    int | None,
-    typer.Option("--jobs", min=0, help="Folds fitted at a time; 0 is one here, all of a cluster."),
+    str | None,
+    typer.Option(
+        "--jobs",
+        metavar="N|auto",
+        help="Folds fitted at a time: auto is one per core; 0 is one here, all of a cluster.",
+    ),
 ]
 BackendOption = Annotated[
     Literal["loky", "dask", "ray"] | None,
@@ -20,7 +24,7 @@ AddressOption = Annotated[
 ]
 
 
-def crew_settings(jobs: int | None, backend: str | None, address: str | None) -> list[str]:
+def crew_settings(jobs: str | None, backend: str | None, address: str | None) -> list[str]:
     """Return what the options about who computes say as overrides of the configuration."""
     said = {"jobs": jobs, "backend": backend, "address": address}
     return [f"compute.{key}={value}" for key, value in said.items() if value is not None]

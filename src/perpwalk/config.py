@@ -531,7 +531,7 @@ class ComputeSection(Section):
     (``perpwalk.audit.seeds``); the headline stays that of the configuration's own ``seed``.
     ``jobs`` folds are fitted at a time, by processes of this machine (``loky``) or by a ``dask`` or
     ``ray`` cluster, at ``address`` or a local one of its own; 0 is one here and all that a cluster
-    has. ``threads`` are each fit's own then.
+    has, ``auto`` one per core here too. ``threads`` are each fit's own then.
     ``engine`` keeps the account: ``backtrader``, checked by the compiled ledger, or the ``ledger``
     alone, thousands of times as fast; ``check`` replays that with Backtrader too and compares.
     ``deterministic`` promises the same bits whatever the number of cores, threads, jobs and the
@@ -542,7 +542,7 @@ class ComputeSection(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     signals: Literal["batched", "online"] = "batched"
     seeds: Annotated[tuple[Seed, ...], pydantic.Strict(False), Field(max_length=100)] = ()
-    jobs: Annotated[int, Field(ge=0, le=100_000)] = 0
+    jobs: Annotated[int, Field(ge=0, le=100_000)] | Literal["auto"] = 0
     backend: Literal["loky", "dask", "ray"] = "loky"
     address: str | None = None
     engine: Literal["backtrader", "ledger"] = "backtrader"
@@ -821,9 +821,9 @@ def _alone(config: Config) -> Config:
 
 def _readable(error: pydantic.ValidationError) -> ConfigError:
     """Turn the first problem into a sentence, with the near miss for an unknown key."""
-    problem = error.errors()[0]
+    problem, branches = _as_one(error.errors())
     path = [str(part)[:60] for part in problem["loc"]]
-    more = len(error.errors()) - 1
+    more = len(error.errors()) - branches
     tail = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
     key = ".".join(path) or None
     if problem["type"] == "extra_forbidden":
@@ -835,6 +835,22 @@ def _readable(error: pydantic.ValidationError) -> ConfigError:
     shown = repr(problem["input"])
     given = "" if isinstance(problem["input"], dict) or len(shown) > 80 else f" (found {shown})"
     return ConfigError(f"{message}{given}{tail}", key=key)
+
+
+def _as_one(problems: list[Any]) -> tuple[Any, int]:
+    """Return the first problem, and how many of all it stands for.
+
+    A setting that may be one thing or another (a number or ``auto``) is wrong in each way at once.
+    """
+    first = problems[0]
+    *path, last = first["loc"]
+    if not isinstance(last, str) or last in _known_keys([str(part) for part in path]):
+        return first, 1
+    same = [each for each in problems if list(each["loc"][:-1]) == path]
+    if len(same) == 1 or first["type"] == "extra_forbidden":
+        return first, 1
+    others = [each["msg"].removeprefix("Input should be ") for each in same[1:]]
+    return {**first, "loc": tuple(path), "msg": " or ".join([first["msg"], *others])}, len(same)
 
 
 def _known_keys(path: list[str]) -> list[str]:

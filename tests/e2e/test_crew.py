@@ -19,7 +19,7 @@ from engine.memory import open_memory
 from engine.progress import Silent
 from engine.walkforward import WalkForward
 from perpwalk import config, data
-from perpwalk.config import Config
+from perpwalk.config import ComputeSection, Config
 from perpwalk.errors import EnvironmentFailedError, UserError
 
 REFERENCE = Path(crew_tasks.__file__).parent
@@ -112,6 +112,56 @@ def test_processes_give_the_serial_bytes_and_a_killed_one_is_replaced(
     assert len([name for name in alone if name.endswith("fold.json")]) == len(said.steps) == 5
     assert any("a worker was lost" in line for line in said.lines)
     assert any("5 folds to fit by 2 processes" in line for line in said.lines)
+
+
+def test_as_many_processes_as_cores_give_the_serial_bytes(
+    importable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``auto`` on two cores is two processes of one thread, and what they fit is the same."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    asked, said = small(), Said()
+    others = walked(by(asked, jobs="auto"), tmp_path / "auto", tmp_path, said)
+
+    assert walked(asked, tmp_path / "one") == others
+    assert any("5 folds to fit by 2 processes, 1 thread each" in line for line in said.lines)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "tasks", "jobs", "threads"),
+    [
+        (8, 64, 36, 8, 1),
+        (8, 64, None, 8, 1),
+        (8, 64, 3, 3, 2),  # cores that no fold takes are threads
+        (8, 4, 36, 4, 2),  # a process has a gigabyte
+        (8, 0, 36, 1, 8),
+        (1, 64, 36, 1, 1),
+    ],
+)
+def test_auto_takes_what_cores_memory_and_folds_allow(
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    gigabytes: int,
+    tasks: int | None,
+    jobs: int,
+    threads: int,
+) -> None:
+    """Processes are at most the cores, the gigabytes and the folds; at least one."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    monkeypatch.setattr(
+        "os.sysconf", {"SC_PHYS_PAGES": gigabytes << 18, "SC_PAGE_SIZE": 4096}.__getitem__
+    )
+
+    who = Crew.of(ComputeSection(jobs="auto"), tasks)
+
+    assert (jobs, threads) == (who.jobs, who.threads)
+    assert who.alone == (jobs == 1)
+
+
+def test_auto_is_all_that_a_cluster_elsewhere_has() -> None:
+    """Its workers are its own to count; each task has one thread."""
+    section = ComputeSection(jobs="auto", backend="dask", address="tcp://host:8786")
+
+    assert Crew(0, "dask", "tcp://host:8786", 1) == Crew.of(section, 5)
 
 
 def test_a_dask_cluster_gives_the_serial_bytes_and_a_killed_worker_is_replaced(

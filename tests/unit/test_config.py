@@ -32,6 +32,8 @@ def written(folder: Path, text: str) -> Path:
         ("walk_forward: {scheme: holdout}", "train_last_bar"),
         ("walk_forward: {train_last_bar: 2023-01-01}", "belong to scheme 'holdout'"),
         ("name: ../up", "'name'"),
+        ("compute: {jobs: all}", "'compute.jobs': Input should be a valid integer or 'auto'"),
+        ("strategy: {threshold: 7}", "'strategy.threshold': Input should be 'validation' or less"),
         ("a: &x 1\nb: *x", "aliases"),
         ("seed: 1\nseed: 2", "stands twice"),
         ("- 1", "mapping"),
