@@ -250,7 +250,7 @@ class LedgerBroker(bt.BrokerBase):
         self._rules, self._tiers = rules_of(section), tiers_of(section)
         self._course = Course.of(feed.market, feed.first, feed.first + len(feed.bars))
         self._account = kernel.open_account(self._rules)
-        self._book = self._course.empty_book()
+        self._book = self._course.empty_book(self._rules, len(feed.bars))
         self._wanted = np.full(len(feed.bars), np.nan)
         self._position = bt.Position()
         self._bar, self._target = -1, np.nan

@@ -65,6 +65,7 @@ PAID_POSITION, PAID = 0, 1
 N_FILLS, N_ORDERS, N_BANKRUPT = range(3)  # what is counted in the book
 
 NO_ORDER = -1.0
+UNKNOWN = (math.inf, -math.inf)  # a safe range that has not been computed
 STATUSES = ("pending", "filled", "partial", "reduced", "rejected", "cancelled")
 PENDING, DONE, PARTIAL, REDUCED, REJECTED, CANCELLED = range(6)
 REASONS = ("", "margin", "min_notional", "replaced", "liquidation", "bankruptcy")
@@ -617,6 +618,45 @@ def open_account(rules: Rules) -> FloatArray:
     return account
 
 
+# ── what is owned, in numbers that stay in registers ──────────────────────────────────────────────
+
+
+class Held(NamedTuple):
+    """What an account owns: the first fields of its row."""
+
+    cash: float
+    units: float
+    quantity: float
+    entry: float
+    margin: float
+
+
+@inlined
+def held_of(account: FloatArray) -> Held:
+    """Return what the account owns."""
+    return Held(account[CASH], account[UNITS], account[QUANTITY], account[ENTRY], account[MARGIN])
+
+
+@inlined
+def hand_back(held: Held, account: FloatArray) -> None:
+    """Write what is owned into the account."""
+    account[CASH], account[UNITS], account[QUANTITY] = held.cash, held.units, held.quantity
+    account[ENTRY], account[MARGIN] = held.entry, held.margin
+
+
+@inlined
+def safe_range(held: Held, rules: Rules, tiers: FloatArray) -> tuple[float, float]:
+    """Return the low above which and the high below which a bar does not liquidate."""
+    if held.units == 0.0:
+        return -math.inf, math.inf
+    side = math.copysign(1.0, held.units)
+    margin = held.cash if rules.cross else held.margin
+    touch = liquidation_price(side, abs(held.quantity), held.entry, margin, tiers)
+    if side < 0.0:
+        return -math.inf, touch * (1.0 - ROUNDING)
+    return (touch * (1.0 + ROUNDING) if touch > 0.0 else -math.inf), math.inf
+
+
 # ── a whole tape ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -754,17 +794,44 @@ def sized(exposure: float, close: float, now: float, sizing: Sizing, rules: Rule
 
 
 @inlined
+def is_idle(i: int, tape: Tape, account: FloatArray) -> bool:
+    """Say whether no order waits for bar i and nothing settles in it."""
+    settles = tape.gap_from[np.uintp(i + 1)] > tape.gap_from[np.uintp(i)]
+    return bool(account[LEFT] == 0.0 and not settles)
+
+
+@inlined
 def keep_bar(
-    i: int, tape: Tape, rules: Rules, tiers: FloatArray, account: FloatArray, book: Book
-) -> None:
-    """Take the account through bar i and write it down."""
-    bar = bar_at(i, tape)
+    i: int,
+    safe: tuple[float, float],
+    tape: Tape,
+    rules: Rules,
+    tiers: FloatArray,
+    account: FloatArray,
+    book: Book,
+) -> tuple[float, float]:
+    """Take the account through bar i and write it down.
+
+    ``safe`` is the account's safe range or ``UNKNOWN``, before and as it is returned. In a bar that
+    is idle, safe and leaves some equity only the worth of what is held can change.
+    """
+    bar, quiet = bar_at(i, tape), False
+    if is_idle(i, tape, account):
+        if safe[0] > safe[1]:
+            safe = safe_range(held_of(account), rules, tiers)
+        quiet = bar.worst_low > safe[0] and bar.worst_high < safe[1]
+        quiet = quiet and equity_at(bar.close, account) > BANKRUPT_SHARE * rules.initial_cash
+    if quiet:
+        begin_bar(bar, account)
+        write_bar(i, bar.close, account, book.bars)
+        return safe
     pass_bar(i, bar, tape, rules, tiers, account, book.paid)
     if book.counts[N_BANKRUPT] < 0 and account[DEAD] == 1.0:
         book.counts[N_BANKRUPT] = i
     write_bar(i, bar.close, account, book.bars)
     if account[FILL_UNITS] != 0.0 or account[FORCED_UNITS] != 0.0:
         book.counts[N_FILLS] = write_fills(i, bar.open, book.counts[N_FILLS], account, book.fills)
+    return UNKNOWN
 
 
 @inlined
@@ -797,8 +864,9 @@ def replay(
     ``wanted[i]`` is the target quantity decided at close i, or NaN. Where there is a plan it is
     sized from that, and written into ``wanted``. ``account`` is a fresh one from ``open_account``.
     """
+    safe = UNKNOWN
     for i in range(len(tape.close)):
-        keep_bar(i, tape, rules, tiers, account, book)
+        safe = keep_bar(i, safe, tape, rules, tiers, account, book)
         if len(plan.if_flat) > 0 and account[DEAD] == 0.0:
             exposure, close = planned(i, plan, account[UNITS]), tape.close[i]
             now = equity_at(close, account)
@@ -822,22 +890,12 @@ def step(
     if i > 0:
         keep_decision(i - 1, target, rules, account, book)
     if i < len(tape.close):
-        keep_bar(i, tape, rules, tiers, account, book)
+        keep_bar(i, UNKNOWN, tape, rules, tiers, account, book)
     else:
         write_order(i - 1, account, book.orders)
 
 
 # ── a whole tape, in sums ────────────────────────────────────────────────────────────────────────
-
-
-class Held(NamedTuple):
-    """What an account owns: the first fields of its row, as numbers that stay in registers."""
-
-    cash: float
-    units: float
-    quantity: float
-    entry: float
-    margin: float
 
 
 class Turn(NamedTuple):
@@ -848,32 +906,6 @@ class Turn(NamedTuple):
     slip: float
     traded: float
     plain: bool
-
-
-@inlined
-def held_of(account: FloatArray) -> Held:
-    """Return what the account owns."""
-    return Held(account[CASH], account[UNITS], account[QUANTITY], account[ENTRY], account[MARGIN])
-
-
-@inlined
-def hand_back(held: Held, account: FloatArray) -> None:
-    """Write what is owned into the account."""
-    account[CASH], account[UNITS], account[QUANTITY] = held.cash, held.units, held.quantity
-    account[ENTRY], account[MARGIN] = held.entry, held.margin
-
-
-@inlined
-def safe_range(held: Held, rules: Rules, tiers: FloatArray) -> tuple[float, float]:
-    """Return the low above which and the high below which a bar does not liquidate."""
-    if held.units == 0.0:
-        return -math.inf, math.inf
-    side = math.copysign(1.0, held.units)
-    margin = held.cash if rules.cross else held.margin
-    touch = liquidation_price(side, abs(held.quantity), held.entry, margin, tiers)
-    if side < 0.0:
-        return -math.inf, touch * (1.0 - ROUNDING)
-    return (touch * (1.0 + ROUNDING) if touch > 0.0 else -math.inf), math.inf
 
 
 @inlined

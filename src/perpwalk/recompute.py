@@ -10,6 +10,7 @@ broker, so that an error has to be made twice to go unseen.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -169,24 +170,26 @@ class Course:
     ) -> tuple[Ledger, FloatArray]:
         """Walk it and keep the book; return the ledger (without targets) and the targets."""
         broker = broker.of(self.market.symbol)
-        rules, book = rules_of(broker), self.empty_book()
+        rules = rules_of(broker)
+        decisions = len(wanted) if len(plan.if_flat) else np.count_nonzero(~np.isnan(wanted))
+        book = self.empty_book(rules, int(decisions))
         kernel.replay(
             self.tape, rules, tiers_of(broker), wanted, plan, sizing,
             kernel.open_account(rules), book,
         )  # fmt: skip
         return self.ledger(rules, book), wanted
 
-    def empty_book(self) -> kernel.Book:
-        """Return a book with room for everything that can happen."""
+    def empty_book(self, rules: kernel.Rules, orders: int) -> kernel.Book:
+        """Return a book with room for all that can come of so many orders."""
         bars = len(self.bars)
-        return kernel.Book(
-            bars=np.empty((kernel.BAR_COLUMNS, bars)),
-            # At most one fill and one forced close a bar, and one bankruptcy.
-            fills=np.empty((kernel.FILL_COLUMNS, 2 * bars + 1)),
-            orders=np.empty((kernel.ORDER_COLUMNS, bars)),
-            paid=np.empty((2, len(self.stamps.times))),
-            counts=np.array([0, 0, -1], dtype=np.int64),
-        )
+        # A forced close takes a fill before it. An order fills once, or in parts in every bar.
+        fills = bars if rules.volume_share > 0.0 else orders
+        of_bars, of_fills, of_orders, paid = _cut(
+            (kernel.BAR_COLUMNS, bars), (kernel.FILL_COLUMNS, 2 * fills),
+            (kernel.ORDER_COLUMNS, orders), (2, len(self.stamps.times)),
+        )  # fmt: skip
+        counts = np.array([0, 0, -1], dtype=np.int64)
+        return kernel.Book(of_bars, of_fills, of_orders, paid, counts)
 
     def ledger(self, rules: kernel.Rules, book: kernel.Book) -> Ledger:
         """Return a written book as tables, without targets."""
@@ -199,6 +202,13 @@ class Course:
         rows, quantities = (decided + self.start).tolist(), wanted[decided].tolist()
         targets = target_table(self.market, dict(zip(rows, quantities, strict=True)))
         return dataclasses.replace(ledger, targets=targets)
+
+
+def _cut(*shapes: tuple[int, int]) -> list[FloatArray]:
+    """Return arrays cut from one piece of memory: getting it anew takes longer than filling it."""
+    ends = np.cumsum([rows * columns for rows, columns in shapes])
+    pieces = np.split(np.empty(ends[-1]), ends[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 def rules_of(broker: BrokerSection) -> kernel.Rules:
@@ -361,7 +371,7 @@ class _Tables:
         )
 
     def equity(self) -> pd.DataFrame:
-        frame = pd.DataFrame(self.book.bars.T, columns=list(EQUITY_COLUMNS[1:]), copy=False)
+        frame = pd.DataFrame(self.book.bars.T, columns=_labels(EQUITY_COLUMNS[1:]), copy=False)
         frame.insert(0, "close_time", self.close_time)
         return frame
 
@@ -412,7 +422,7 @@ class _Tables:
             ),
             "fee": rows[kernel.ORDER_FEE - kernel.RECORD],
             "slippage": rows[kernel.ORDER_SLIP - kernel.RECORD],
-            "finished_at": self._times(end, at_open=at_open).where(end >= 0),
+            "finished_at": self._times(end, at_open=at_open, known=end >= 0),
         }
         return make_table(columns, ORDER_COLUMNS)
 
@@ -430,10 +440,12 @@ class _Tables:
         }
         return make_table(columns, FUNDING_COLUMNS)
 
-    def _times(self, bar: IntArray, *, at_open: BoolArray) -> pd.DatetimeIndex:
-        """Return each bar's open where ``at_open``, else its close."""
-        times = self.open_time.take(bar)
-        return times if at_open.all() else times.where(at_open, self.close_time.take(bar))
+    def _times(
+        self, bar: IntArray, *, at_open: BoolArray, known: BoolArray | bool = True
+    ) -> pd.DatetimeIndex:
+        """Return each bar's open where ``at_open``, else its close; NaT where not ``known``."""
+        times = np.where(at_open, to_ns(self.open_time)[bar], to_ns(self.close_time)[bar])
+        return from_ns(np.where(known, times, pd.NaT.value))
 
     def _quantity(self, units: FloatArray) -> FloatArray:
         quantity: FloatArray = units * self.rules.lot_top / self.rules.lot_bottom
@@ -451,9 +463,19 @@ def whole(column: FloatArray) -> IntArray:
 
 def _repeated(text: str, times: int) -> Any:
     """Return a column of one text; as a category, a long one costs nothing."""
-    return named(np.zeros(times, dtype=np.int64), (text,))
+    return named(np.zeros(times, dtype=np.int8), (text,))
 
 
 def named(codes: IntArray, names: Sequence[str]) -> Any:
     """Return a column of texts from their numbers."""
-    return pd.Categorical.from_codes(codes, pd.Index(list(names)))
+    return pd.Categorical.from_codes(codes, dtype=_categories(tuple(names)), validate=False)
+
+
+@functools.lru_cache(maxsize=1024)
+def _categories(names: tuple[str, ...]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(_labels(names))
+
+
+@functools.lru_cache(maxsize=1024)
+def _labels(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(list(names))
