@@ -26,7 +26,7 @@ from perpwalk.errors import EnvironmentFailedError, UsageError
 
 Backend = Literal["loky", "dask", "ray"]
 R = TypeVar("R")
-ATTEMPTS = 3  # starts without a single result before it is given up
+ATTEMPTS = 3  # starts without a single result, or of one task, before it is given up
 CONNECT_SECONDS = 30
 WORKER_BYTES = 1 << 30  # a worker with torch and a fold takes half of it; the asking process, too
 _INSTALL = "pip install 'perpwalk[cluster]'"
@@ -188,7 +188,9 @@ Entered = Iterator[tuple[Parallel, Ship]]
 
 def _parallel(jobs: int) -> Parallel:
     # Said by joblib where a task has failed and the rest is called off: that has been told already.
-    warnings.filterwarnings("ignore", message="[0-9]+ tasks which were", module="joblib")
+    warnings.filterwarnings(
+        "ignore", message="[0-9]+ tasks (which were|have been)", module="joblib"
+    )
     made: Parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
     return made
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from engine import foldfiles
-from engine.crew import Crew
+from engine.crew import ATTEMPTS, Crew
 from engine.foldfiles import Files
 from engine.narration import fold_summary
 from engine.progress import Reporter
@@ -26,7 +26,7 @@ from engine.walkforward import WalkForward
 from perpwalk import disk
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, LabelFrame
-from perpwalk.errors import PerpwalkError, UsageError
+from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError
 from perpwalk.provenance import provenance
 
 
@@ -77,7 +77,8 @@ def fit_together(
 ) -> None:
     """Let the crew fit folds and put each in its place.
 
-    A fold that another process is fitting just now is left out: whoever needs it waits for it.
+    A fold that another process is fitting just now is left out: whoever needs it waits for it. One
+    that the worker's machine failed (a full disk, no memory) is given out again after the others.
 
     Parameters
     ----------
@@ -91,17 +92,33 @@ def fit_together(
         What went wrong in that task; finished ones are kept.
     """
     with contextlib.ExitStack() as stack:
-        mine = [one for one in pending if stack.enter_context(one.walk.claimed(one.fold))]
-        tables, items = _as_tasks(mine, crew)
-        for number, done in crew.run(fit_fold, tables, items, tell):
-            one = mine[number]
-            if done.error is not None and strict:
-                raise done.error
-            if done.error is None:
-                one.walk.put(one.fold, done.files)
-            said = done.summary if done.error is None else str(done.error)
-            mark = "" if one.name is None else f"{one.name} "
-            tell.step(f"{mark}{said} ({done.worker}, {done.seconds:.1f} s)")
+        left = [one for one in pending if stack.enter_context(one.walk.claimed(one.fold))]
+        for rounds_left in reversed(range(ATTEMPTS)):
+            left = _round(left, crew, tell, strict=strict, last=rounds_left == 0)
+            if not left:
+                return
+
+
+def _round(
+    pending: Sequence[Pending], crew: Crew, tell: Reporter, *, strict: bool, last: bool
+) -> list[Pending]:
+    """Give each fold out once; return those to be given out again, none in the last round."""
+    tables, items = _as_tasks(pending, crew)
+    again = []
+    for number, done in crew.run(fit_fold, tables, items, tell):
+        one = pending[number]
+        mark = "" if one.name is None else f"{one.name} "
+        if isinstance(done.error, EnvironmentFailedError) and not last:
+            again.append(one)
+            tell.say(f"{mark}{done.error} ({done.worker}): the fold is given out again")
+            continue
+        if done.error is not None and strict:
+            raise done.error
+        if done.error is None:
+            one.walk.put(one.fold, done.files)
+        said = done.summary if done.error is None else str(done.error)
+        tell.step(f"{mark}{said} ({done.worker}, {done.seconds:.1f} s)")
+    return again
 
 
 def _as_tasks(pending: Sequence[Pending], crew: Crew) -> tuple[list[Table], list[tuple[int, Task]]]:
@@ -137,7 +154,9 @@ def fit_fold(table: Table, task: Task) -> Done:
         return Done(worker, time.perf_counter() - began, error=error)
     except Exception as error:  # noqa: BLE001 - a user's model may fail in any way
         said = f"fold {task.fold.number} failed: {type(error).__name__}: {error}"
-        return Done(worker, time.perf_counter() - began, error=PerpwalkError(said))
+        of_machine = isinstance(error, OSError | MemoryError)
+        failed = EnvironmentFailedError(said) if of_machine else PerpwalkError(said)
+        return Done(worker, time.perf_counter() - began, error=failed)
     return Done(worker, time.perf_counter() - began, files, summary)
 
 

@@ -255,6 +255,32 @@ def test_what_is_wrong_in_a_fit_is_said_as_if_it_had_happened_here(
     assert not any("a worker was lost" in line for line in said.lines)
 
 
+def test_a_fold_that_a_machine_failed_is_given_out_again(importable: None, tmp_path: Path) -> None:
+    """Three fits meet a full disk: they come after the others, and the bytes are the same."""
+    (full := tmp_path / "full").mkdir()
+    for number in range(3):
+        (full / str(number)).touch()
+    asked = small(full=str(full))
+    said = Said()
+    others = walked(by(asked, jobs=2), tmp_path / "two", tell=said)
+    alone = walked(asked, tmp_path / "one")
+
+    assert alone == others
+    assert 5 == len(said.steps)
+    assert 3 == len([line for line in said.lines if "No space left" in line])
+    assert 3 == len([line for line in said.lines if "the fold is given out again" in line])
+
+
+def test_a_fold_that_every_machine_fails_ends_the_run(importable: None, tmp_path: Path) -> None:
+    """Given out three times it is the environment that failed, and the reason is said."""
+    (full := tmp_path / "full").mkdir()
+    for number in range(60):
+        (full / str(number)).touch()
+    with pytest.raises(EnvironmentFailedError, match=r"fold \d failed: OSError.*No space"):
+        walked(by(small(full=str(full)), jobs=2), tmp_path / "work")
+    assert 60 - 5 * 2 - 1 >= len(list(full.iterdir())) >= 60 - 5 * 3
+
+
 def test_workers_that_only_die_are_given_up(importable: None) -> None:
     """After three starts without a result the environment has failed."""
     with pytest.raises(EnvironmentFailedError, match="failed 3 times without finishing one of 2"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 from pathlib import Path
@@ -42,11 +44,17 @@ def die(common: object, what: object) -> None:
 
 
 class Mortal(LogisticModel):
-    """Kills the process it is fitted in, once; or refuses; and notes its threads."""
+    """Kills the process it is fitted in, once; or refuses; and notes its threads.
 
-    def __init__(self, marker: str = "", refuse: bool = False, threads: str = "") -> None:
+    Where ``full`` names a folder, a disk is full for as many fits as files can be taken out of it.
+    """
+
+    def __init__(
+        self, marker: str = "", refuse: bool = False, threads: str = "", full: str = ""
+    ) -> None:
         super().__init__()
         self._marker, self._refuse, self._threads = marker, refuse, threads
+        self._full = full
 
     def fit(self, train: Sample, validation: Sample, context: FitContext) -> FittedLogistic:
         if self._marker and not Path(self._marker).exists():
@@ -54,6 +62,10 @@ class Mortal(LogisticModel):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._refuse:
             raise UserError("the span is too short for this model")
+        for one in Path(self._full).iterdir() if self._full else ():
+            with contextlib.suppress(FileNotFoundError):  # another worker took it
+                one.unlink()
+                raise OSError(errno.ENOSPC, "No space left on device")
         if self._threads:
             most = max(pool["num_threads"] for pool in threadpool_info())
             Path(self._threads).write_text(f"{context.threads} {most}")
