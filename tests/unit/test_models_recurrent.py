@@ -10,10 +10,11 @@ from torch import nn
 from perpwalk.config import LstmSection
 from perpwalk.models.accelerated import TorchPasses
 from perpwalk.models.base import FitContext, Sample
+from perpwalk.models.dropout import Dropout
 from perpwalk.models.lstm import LstmModel
 from perpwalk.models.network import Network
 from perpwalk.models.passes import CpuPasses
-from perpwalk.models.recurrent import Dropout, LayerWeights, Workspace
+from perpwalk.models.recurrent import LayerWeights, Workspace
 from perpwalk.models.sequences import Batch, sequence_of
 
 CPU = torch.device("cpu")

@@ -24,15 +24,10 @@ from perpwalk.config import LstmSection
 from perpwalk.domain import Float32Array
 from perpwalk.models.accelerated import TorchPasses
 from perpwalk.models.base import Sample
+from perpwalk.models.dropout import Dropout, random_key
 from perpwalk.models.head import head_parameters, teach_head
 from perpwalk.models.network import Network, threads_limited
-from perpwalk.models.recurrent import (
-    Dropout,
-    LayerGradients,
-    LayerWeights,
-    Workspace,
-    random_key,
-)
+from perpwalk.models.recurrent import LayerGradients, LayerWeights, Workspace
 from perpwalk.models.sequences import Batch, Question, sequence_of
 
 # Pieces of a shard: enough for full-speed products, few enough for the caches.

@@ -8,9 +8,10 @@ Cummins 2000) in torch's layout: gates input, forget, cell, output; weights of `
 What makes it fast: one compiled pass over the gates instead of a dozen element-wise ones; the
 products of a few steps taken while their gates are still in the cache, not those of all steps
 afterwards; weight gradients with the inputs turned, so that the long side is the gates' (a fifth of
-the time where inputs are few); and buffers that are allocated once. Matrix products are torch's,
-one thread each; several shards of a batch run side by side. A shard's result depends on nothing but
-its rows, so results do not depend on the number of threads.
+the time where inputs are few); dropout of a block while it is in the cache; and buffers that are
+allocated, and cut into steps, once. Matrix products are torch's, one thread each; several shards of
+a batch run side by side. A shard's result depends on nothing but its rows, so results do not depend
+on the number of threads.
 """
 
 from __future__ import annotations
@@ -19,175 +20,16 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from perpwalk.domain import Float32Array
+from perpwalk.models.cells import step_back, step_forward
+from perpwalk.models.dropout import Dropout, random_key
 
-# NaN and infinity keep their meaning (no "nnan", "ninf"): divergence must be seen, not clamped.
-_LAX = {"contract", "reassoc", "arcp", "nsz", "afn"}
-_compiled = numba.njit(nogil=True, fastmath=_LAX, error_model="numpy", cache=True)
-_f4 = np.float32
 # Rows whose gates (2 kB each) stay in a core's cache between their step and their products.
 BLOCK_ROWS = 256
-
-
-@numba.njit(inline="always", fastmath=_LAX)
-def _tanh(x):  # type: ignore[no-untyped-def]
-    """Hyperbolic tangent in float32, within 4e-7: a rational minimax approximation.
-
-    Beyond ±7.9053 float32 knows no difference from ±1. Coefficients: the degree 13/6 fit that is in
-    public use since Cephes-style vector libraries.
-    """
-    limit = _f4(7.9053111)
-    x = limit if x > limit else x
-    x = -limit if x < -limit else x
-    s = x * x
-    p = _f4(-2.76076847742355e-16)
-    p = p * s + _f4(2.00018790482477e-13)
-    p = p * s + _f4(-8.60467152213735e-11)
-    p = p * s + _f4(5.12229709037114e-08)
-    p = p * s + _f4(1.48572235717979e-05)
-    p = p * s + _f4(6.37261928875436e-04)
-    p = p * s + _f4(4.89352455891786e-03)
-    q = _f4(1.19825839466702e-06)
-    q = q * s + _f4(1.18534705686654e-04)
-    q = q * s + _f4(2.26843463243900e-03)
-    q = q * s + _f4(4.89352518554385e-03)
-    return x * p / q
-
-
-# Rows are handed on as one-dimensional slices: only then are the loops made into vector code.
-
-
-@_compiled
-def _cell(i, f, g, o, before, after, bent, state):  # type: ignore[no-untyped-def]
-    for j in range(state.shape[0]):
-        i[j] = _f4(0.5) * _tanh(_f4(0.5) * i[j]) + _f4(0.5)
-    for j in range(state.shape[0]):
-        f[j] = _f4(0.5) * _tanh(_f4(0.5) * f[j]) + _f4(0.5)
-    for j in range(state.shape[0]):
-        g[j] = _tanh(g[j])
-    for j in range(state.shape[0]):
-        o[j] = _f4(0.5) * _tanh(_f4(0.5) * o[j]) + _f4(0.5)
-    for j in range(state.shape[0]):
-        c = f[j] * before[j] + i[j] * g[j]
-        after[j] = c
-        t = _tanh(c)
-        bent[j] = t
-        state[j] = o[j] * t
-
-
-@_compiled
-def _step_forward(gates, before, after, bent, state):  # type: ignore[no-untyped-def]
-    """Turn pre-activations (b, 4h) into gates in place; fill cell, its tanh, and state (b, h)."""
-    rows, h = state.shape
-    for b in range(rows):
-        p = gates[b]
-        _cell(p[:h], p[h : 2 * h], p[2 * h : 3 * h], p[3 * h :], before[b], after[b], bent[b],
-              state[b])  # fmt: skip
-
-
-@_compiled
-def _cell_back(i, f, g, o, before, bent, d_state, d_cell, through):  # type: ignore[no-untyped-def]
-    # Three loops of few arrays each: one of twelve is slower, its arrays must be told apart.
-    one = _f4(1)
-    for j in range(d_state.shape[0]):
-        oj, t, d = o[j], bent[j], d_state[j]
-        through[j] = d_cell[j] + d * oj * (one - t * t)
-        o[j] = d * t * oj * (one - oj)
-    for j in range(d_state.shape[0]):
-        e, fj = through[j], f[j]
-        d_cell[j] = e * fj
-        f[j] = e * before[j] * fj * (one - fj)
-    for j in range(d_state.shape[0]):
-        e, ij, gj = through[j], i[j], g[j]
-        i[j] = e * gj * ij * (one - ij)
-        g[j] = e * ij * (one - gj * gj)
-
-
-@_compiled
-def _add(values, summed):  # type: ignore[no-untyped-def]
-    for j in range(summed.shape[0]):
-        summed[j] += values[j]
-
-
-@_compiled
-def _step_back(gates, before, bent, d_state, d_cell, through, summed):  # type: ignore[no-untyped-def]
-    """Turn gates (b, 4h) into gradients of the pre-activations in place; add them to ``summed``."""
-    rows, h = d_state.shape
-    for b in range(rows):
-        p = gates[b]
-        _cell_back(p[:h], p[h : 2 * h], p[2 * h : 3 * h], p[3 * h :], before[b], bent[b],
-                   d_state[b], d_cell[b], through)  # fmt: skip
-        _add(p, summed)
-
-
-@numba.njit(inline="always")
-def _hashed(place, key):  # type: ignore[no-untyped-def]
-    """Return 32 random bits: "lowbias32" (C. Wellons).
-
-    Cheaper than drawing and storing numbers, and the backward pass finds the same ones again.
-    """
-    x = np.uint32(np.uint32(place) + key)
-    x ^= x >> np.uint32(16)
-    x = np.uint32(x * np.uint32(0x7FEB352D))
-    x ^= x >> np.uint32(15)
-    x = np.uint32(x * np.uint32(0x846CA68B))
-    x ^= x >> np.uint32(16)
-    return x
-
-
-@_compiled
-def _drop(values, key, below, scale, kept):  # type: ignore[no-untyped-def]
-    """Write ``values`` × ``scale`` where the hash of place and ``key`` is < ``below``, 0 elsewhere.
-
-    The arrays must be two: for one alone the compiled loop would take number by number.
-    """
-    for j in range(values.shape[0]):
-        kept[j] = values[j] * scale if _hashed(j, key) < below else _f4(0)
-
-
-@_compiled
-def _drop_in_place(values, key, below, scale):  # type: ignore[no-untyped-def]
-    for j in range(values.shape[0]):
-        values[j] = values[j] * scale if _hashed(j, key) < below else _f4(0)
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Keeps each value with probability 1 − ``share`` and scales it up."""
-
-    share: float
-
-    @property
-    def below(self) -> int:
-        """Random 32-bit numbers below this keep their value."""
-        return round((1 - self.share) * 2**32)
-
-    @property
-    def scale(self) -> float:
-        """What a kept value is multiplied by, so that its mean stays."""
-        return 2**32 / self.below
-
-    def apply(
-        self, values: Float32Array, key: int, kept: Float32Array | None = None, start: int = 0
-    ) -> None:
-        """Write the dropped-out ``values`` (n,) to ``kept`` (n,), or over themselves.
-
-        The same ``key`` drops the same places; these are numbered from ``start``.
-        """
-        if self.below >= 2**32:
-            if kept is not None:
-                kept[...] = values
-            return
-        at = np.uint32((key + start) % 2**32), np.uint32(self.below), _f4(self.scale)
-        if kept is None:
-            _drop_in_place(values, *at)
-        else:
-            _drop(values, *at, kept)
 
 
 @dataclass(frozen=True)
@@ -343,7 +185,7 @@ class Workspace:
             for t in part.steps:
                 if t > 0:  # the state before the first step is zero
                     gates[t].addmm_(states[t], recurrent)
-                _step_forward(*views[t])
+                step_forward(*views[t])
             if keys is not None and part.flat_handed is not None:
                 self._dropout.apply(part.flat_states, keys[layer], part.flat_handed, part.place)
 
@@ -390,7 +232,7 @@ class Workspace:
         gates, views, d_state = self._gate_steps[layer], self._back_views[layer], self._d_state
         unsupervised = self.steps - len(above)
         for t in reversed(steps):
-            _step_back(*views[t], summed)
+            step_back(*views[t], summed)
             if t > unsupervised:
                 torch.addmm(above[t - 1 - unsupervised], gates[t], recurrent, out=d_state)
             elif t > 0:
@@ -444,8 +286,3 @@ def _blocks(steps: int, rows: int) -> list[_Block]:
         for a in range(0, steps, length)
         for b in [min(a + length, steps)]
     ]
-
-
-def random_key(chance: np.random.Generator) -> int:
-    """Return a random number of 32 bits."""
-    return int(chance.integers(2**32, dtype=np.uint32))
