@@ -19,6 +19,6 @@ place=.venv-$version-$bounds
     --only-binary :all: --no-header --no-annotate --quiet -o "$place/resolved.txt"
 # torch first, with what it needs as it needs it; then what pyproject.toml asks for, as it is.
 "$place/bin/pip" install --quiet "$torch"
-"$place/bin/pip" install --quiet --no-deps -r "$place/resolved.txt"
+"$place/bin/uv" pip install --quiet --python "$place/bin/python" --no-deps -r "$place/resolved.txt"
 "$place/bin/pip" install --quiet --no-deps --no-build-isolation -e .
 exec "$place/bin/pytest" -q ${PYTEST_ARGS:--n 2 --dist worksteal}

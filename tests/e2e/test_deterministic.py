@@ -18,7 +18,7 @@ from perpwalk.errors import ConfigError
 TIMES = ("run.log", "manifest.json", "config.yaml", "training.csv", "training.json")
 
 
-def tiny(kind: str, **compute: object) -> Config:
+def tiny(kind: str, sequence: str = "window", **compute: object) -> Config:
     """Return two folds of a small model."""
     return resolve(
         {
@@ -31,7 +31,10 @@ def tiny(kind: str, **compute: object) -> Config:
             },
             "model": {
                 "kind": kind,
-                "lstm": {"timesteps": 6, "hidden": 16, "epochs": 2, "batch_size": 64},
+                "lstm": {
+                    "timesteps": 6, "hidden": 16, "epochs": 2, "batch_size": 64,
+                    "sequence": sequence,
+                },
                 "xgb": {"rounds": 10},
             },
             "report": {"html": False, "tearsheet": False},
@@ -74,6 +77,29 @@ def test_cores_and_threads_change_no_bit_of_a_run(tmp_path: Path) -> None:
     assert len(alone) > 15
     assert alone == four
     assert alone == exact
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "sequence"),
+    [
+        ("logistic", "window"),
+        ("xgb", "window"),
+        ("lstm", "window"),
+        ("lstm", "stream"),
+        ("lstm_xgb", "stream"),
+    ],
+)
+def test_threads_change_no_bit_of_any_model(tmp_path: Path, kind: str, sequence: str) -> None:
+    """One, two and four: of every kind, and of the network by windows and by stretches."""
+    one, two, four = (
+        run_with(tiny(kind, sequence, threads=count), tmp_path / str(count), ambient=count)
+        for count in (1, 2, 4)
+    )
+
+    assert len(one) > 10
+    assert one == two
+    assert one == four
 
 
 def test_processes_change_no_bit(tmp_path: Path) -> None:
