@@ -377,6 +377,7 @@ def measure(
         bar_interval=prepared[0].market.bars.interval,
         horizon=prepared[0].labels.horizon,
         confidence=config.report.confidence,
+        seed=config.seed,
     )
     judgement = judge(
         [_contract(one) for one in walked],

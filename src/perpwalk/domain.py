@@ -19,6 +19,7 @@ import pandas as pd
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+Int32Array = npt.NDArray[np.int32]
 LabelArray = npt.NDArray[np.int8]
 BoolArray = npt.NDArray[np.bool_]
 

@@ -81,6 +81,7 @@ def metrics_table(
     bar_interval: pd.Timedelta,
     horizon: int,
     confidence: float = 0.95,
+    seed: int = 0,
 ) -> MetricsTable:
     """Judge predictions and the account, period by period.
 
@@ -98,6 +99,8 @@ def metrics_table(
     confidence
         Of all intervals: Wilson for accuracy and win rate, DeLong for AUC, Mertens for the Sharpe
         ratio, normal for Brier score and log loss; stationary bootstrap for the rest.
+    seed
+        Of the bootstrap.
 
     Notes
     -----
@@ -118,7 +121,7 @@ def metrics_table(
         _row(
             period,
             decisions,
-            money_fields(period, book, confidence, found),
+            money_fields(period, book, confidence, seed, found),
             horizon,
             confidence,
             found,
@@ -127,7 +130,9 @@ def metrics_table(
     ]
     if ledger.tracks:  # before the last row, which is that of all
         whole = Period("all", "all", first, last + bar_interval)
-        rows[-1:-1] = _contract_rows(whole, ledger, decisions, book, horizon, confidence, found)
+        rows[-1:-1] = _contract_rows(
+            whole, ledger, decisions, book, horizon, confidence, seed, found
+        )
     return MetricsTable(_typed(rows), found.findings())
 
 
@@ -400,6 +405,7 @@ def _contract_rows(
     book: Book,
     horizon: int,
     confidence: float,
+    seed: int,
     found: Undefined,
 ) -> list[dict[str, object]]:
     """Return a row over the whole replay for each of several contracts."""
@@ -407,7 +413,7 @@ def _contract_rows(
     for track in ledger.tracks:
         period = replace(whole, kind="symbol", name=track.symbol)
         own = decisions.of(track.symbol)
-        money = contract_fields(period, ledger, book, track, confidence, found)
+        money = contract_fields(period, ledger, book, track, confidence, seed, found)
         rows.append(_row(period, own, money, horizon, confidence, found))
     return rows
 

@@ -44,7 +44,13 @@ class _Held:
 
 
 def contract_fields(
-    period: Period, ledger: Ledger, book: Book, track: Track, confidence: float, found: Undefined
+    period: Period,
+    ledger: Ledger,
+    book: Book,
+    track: Track,
+    confidence: float,
+    seed: int,
+    found: Undefined,
 ) -> dict[str, Value]:
     """Return the money columns of one contract over the whole replay.
 
@@ -70,7 +76,7 @@ def contract_fields(
         "fees": float(ledger.fills.loc[own, "fee"].sum()),
         "funding": float(settled["payment"].sum()),
         "slippage": float(ledger.fills.loc[own, "slippage"].sum()),
-        **trade_fields(net, confidence),
+        **trade_fields(net, confidence, seed=seed),
     }
     absent = [name for name in MONEY_FIELDS if fields.get(name) is None]
     few = [name for name in absent if name.startswith(("win_rate", "profit_factor"))]

@@ -19,7 +19,7 @@ from perpwalk.uncertainty import proportions as shares
 from perpwalk.uncertainty import wealth
 
 FEW_TRADES = 30  # fewer have no win rate and no profit factor
-RESAMPLES = 1000  # of the bootstrap of a period's bars or trades
+RESAMPLES = 1000  # of the bootstrap of a period's bars or trades; of the whole, the audit's own
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +77,11 @@ class Book:
 
 
 def money_fields(
-    period: Period, book: Book, confidence: float, found: Undefined
+    period: Period, book: Book, confidence: float, seed: int, found: Undefined
 ) -> dict[str, Value]:
     """Return the money columns of one period; what is null is told to ``found``."""
+    # Over everything these are the figures that the audit asks for: they are to be the same.
+    draws = (confidence, wealth.RESAMPLES if period.kind == "all" else RESAMPLES, seed)
     rows = book.rows(period)
     returns = book.returns[rows]
     if len(returns) == 0:
@@ -106,9 +108,9 @@ def money_fields(
         "slippage": float(book.slippage[rows].sum()),
     }
     fields |= _sharpe_fields(returns, per_year, confidence)
-    fields |= _growth_bounds(returns, per_year, confidence)
+    fields |= _growth_bounds(returns, per_year, *draws)
     in_period = (book.trade_row >= rows.start) & (book.trade_row < rows.stop)
-    fields |= trade_fields(book.trade_net[in_period], confidence)
+    fields |= trade_fields(book.trade_net[in_period], *draws)
     _explain_money(fields, period, found)
     return fields
 
@@ -120,10 +122,12 @@ def _sharpe_fields(returns: FloatArray, per_year: float, confidence: float) -> d
     return dict(zip(("sharpe", "sharpe_lo", "sharpe_hi"), sharpe, strict=True))
 
 
-def _growth_bounds(returns: FloatArray, per_year: float, confidence: float) -> dict[str, Value]:
+def _growth_bounds(
+    returns: FloatArray, per_year: float, confidence: float, resamples: int, seed: int
+) -> dict[str, Value]:
     """Return the intervals of growth and risk, and the band of the deepest drawdown."""
-    grown = wealth.growth(returns, confidence=confidence, resamples=RESAMPLES)
-    fall = wealth.drawdown_band(returns, confidence=confidence, resamples=RESAMPLES)
+    grown = wealth.growth(returns, confidence=confidence, resamples=resamples, seed=seed)
+    fall = wealth.drawdown_band(returns, confidence=confidence, seed=seed)
     total, scale = wealth.bounds(grown.total_return), math.sqrt(per_year)
     yearly = [None if end is None else growth.cagr(end, len(returns), per_year) for end in total]
     pairs = {
@@ -140,14 +144,16 @@ def _growth_bounds(returns: FloatArray, per_year: float, confidence: float) -> d
     }
 
 
-def trade_fields(net: FloatArray, confidence: float) -> dict[str, Value]:
+def trade_fields(
+    net: FloatArray, confidence: float, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Value]:
     """Return the columns that finished trades of these net results fill."""
     fields: dict[str, Value] = {"trades": len(net)}
     if len(net) < FEW_TRADES:
         return fields
     won = int((net > 0).sum())
     interval = shares.wilson(won, len(net), confidence)
-    factor = wealth.profit_factor(net, confidence=confidence, resamples=RESAMPLES)
+    factor = wealth.profit_factor(net, confidence=confidence, resamples=resamples, seed=seed)
     return fields | {
         "win_rate": won / len(net),
         "win_rate_lo": None if interval is None else interval.low,

@@ -11,6 +11,7 @@ import pytest
 from hand_made_book import HOUR, Book
 
 from perpwalk import metrics
+from perpwalk.audit.evidence import gather_evidence
 from perpwalk.domain import Fold, Span
 from perpwalk.ledger import Ledger
 from perpwalk.metrics import FIELDS, MetricsTable, break_even_fee, metrics_table, to_json
@@ -365,3 +366,15 @@ def test_the_break_even_fee_brings_the_net_to_nothing() -> None:
     assert fee > 5e-4
     assert 10_000.0 == pytest.approx(float(book(fee).equity["equity"].iloc[-1]), abs=1e-9)
     assert break_even_fee(flat(4)) is None
+
+
+def test_the_row_of_all_has_the_bounds_of_the_audit() -> None:
+    """One number has one interval, in whichever file it stands; the seed is that of both."""
+    predictions, ledger = random_case()
+    overall = table_of(predictions, ledger, seed=5).overall
+    evidence = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR, seed=5)
+
+    for name in ("total_return", "max_drawdown"):
+        expected = getattr(evidence, name)
+        assert (expected.low, expected.high) == (overall[f"{name}_lo"], overall[f"{name}_hi"])
+    assert overall["total_return_lo"] != table_of(predictions, ledger).overall["total_return_lo"]

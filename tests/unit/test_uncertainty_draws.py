@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
-from perpwalk.uncertainty.draws import Draws, draw, draws_of
+from perpwalk.uncertainty import draws as draws_module
+from perpwalk.uncertainty.draws import Draws, draw, draws_of, kept
 
 
 def plainly_drawn(n: int, block: float, resamples: int, rng: np.random.Generator) -> Draws:
@@ -37,26 +40,26 @@ def test_blocks_are_those_of_numpy(n: int, block: float) -> None:
         assert one.random() == other.random()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize("n", [1, 9, 150, 4000])
-def test_means_are_summed_as_numpy_sums(n: int) -> None:
-    """Below eight blocks, up to 128 and beyond, the means are the same to the bit."""
-    values = np.random.default_rng(1).normal(3.0, size=n)
-    prefix = np.concatenate([[0.0], np.cumsum(np.tile(values - values.mean(), 2))])
+def test_means_of_columns_are_those_of_their_rows(n: int, count: int) -> None:
+    """However many are given together, each comes to the mean of the rows that were drawn."""
+    columns = list(np.random.default_rng(1).normal(3.0, size=(count, n)))
     draws = draw(n, 2.0, 30, np.random.default_rng(2))
-    blocks = prefix[draws.starts + draws.lengths] - prefix[draws.starts]
-    expected = np.add.reduceat(blocks, draws.first) / n + float(values.mean())
+    rows = draws.rows()
 
-    assert expected.tolist() == draws.means(values).tolist()
+    for column, found in zip(columns, draws.means(*columns), strict=True):
+        assert column[rows].mean(axis=1) == pytest.approx(found, rel=1e-13)
 
 
 def test_what_is_done_to_means_stays_outside() -> None:
     """A statistic may change what it was given; the next one gets the means themselves."""
     values = np.arange(20.0)
     draws = draw(20, 2.0, 5, np.random.default_rng(3))
-    expected = draws.means(values).tolist()
-    draws.means(values)[:] = 0.0
+    expected = draws.means(values)[0].tolist()
+    draws.means(values)[0][:] = 0.0
 
-    assert expected == draws.means(values).tolist()
+    assert expected == draws.means(values)[0].tolist()
 
 
 def test_draws_depend_on_their_arguments_alone() -> None:
@@ -71,3 +74,42 @@ def test_draws_depend_on_their_arguments_alone() -> None:
     assert expected == [part.starts.tolist() for part in at_once]
     assert expected != [part.starts.tolist() for part in other]
     assert expected == [part.starts.tolist() for part in later]
+
+
+def test_what_others_ask_for_again_is_drawn_twice_at_most() -> None:
+    """The last resamples are kept, and from their second time on those that come again."""
+    made: list[int] = []
+
+    def draw_it(n: int) -> tuple[Draws, ...]:
+        made.append(n)
+        return (draw(n, 2.0, 3, np.random.default_rng(1)),)
+
+    def ask(n: int) -> Draws:
+        return kept(("test", n, 2.0, 3, 1), lambda: draw_it(n))[0]
+
+    for n in (11, 11, 12, 11, 13, 11, 12, 12, 11):
+        found = ask(n)
+        assert n == found.n
+        assert draw(n, 2.0, 3, np.random.default_rng(1)).starts.tolist() == found.starts.tolist()
+    assert [11, 12, 11, 13, 12] == made
+
+
+def test_kept_resamples_keep_no_means() -> None:
+    """Means are of arrays of whoever asked: they go with them."""
+    asked = ("test", 21, 2.0, 3, 1)
+    values = np.arange(21.0)
+    for _ in range(4):
+        (found,) = kept(asked, lambda: (draw(21, 2.0, 3, np.random.default_rng(1)),))
+
+        assert {} == found._known
+        found.means(values)
+
+
+def test_kept_resamples_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it, those not asked for longest leave."""
+    monkeypatch.setattr(draws_module, "KEPT_BLOCKS", 100)
+    monkeypatch.setattr(draws_module, "_OFTEN", OrderedDict())
+    for n in (31, 32, 33, 31, 32, 33):
+        kept(("bound", n, 2.0, 3, 1), lambda n=n: (draw(n, 2.0, 3, np.random.default_rng(1)),))
+
+    assert [32, 33] == [asked[1] for asked in draws_module._OFTEN]

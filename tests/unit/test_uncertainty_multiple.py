@@ -53,6 +53,25 @@ def test_both_tests_from_one_set_of_resamples_are_the_two_tests() -> None:
     assert (0,) == superior
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_resamples_are_those_of_the_library(seed: int) -> None:
+    """Means by counts of rows give the p-values that the library's copies of rows give."""
+    from arch.bootstrap import SPA, StepM
+
+    models = np.random.default_rng(seed).normal(0.0, 0.01, size=(300, 12)) - 0.001
+    plain = SPA(BENCHMARK, models, block_size=10, reps=400, studentize=True, seed=seed)
+    plain.compute()
+    steps = StepM(BENCHMARK, models, block_size=10, reps=400, studentize=True, seed=seed)
+    steps.compute()
+    found, superior = spa_and_stepm(BENCHMARK, models, 10, reps=400, seed=seed)
+
+    least = 1 / 401
+    expected = [max(float(plain.pvalues[name]), least) for name in ("lower", "consistent", "upper")]
+    assert expected == [found.p_lower, found.p_consistent, found.p_upper]
+    assert least < found.p_upper < 1
+    assert tuple(steps.superior_models) == superior
+
+
 def test_models_that_know_nothing_are_not_superior() -> None:
     """The best of four lucky ones: a large p, no superior model, all in the set."""
     rng = np.random.default_rng(3)

@@ -50,6 +50,16 @@ def test_the_same_seed_gives_the_same_band() -> None:
     assert drawdown_band(RETURNS, seed=3) != drawdown_band(RETURNS, seed=4)
 
 
+def test_the_same_numbers_are_estimated_once() -> None:
+    """Who asks again gets the same answer; other numbers, seeds and levels get their own."""
+    first = growth(RETURNS[:200], seed=8)
+
+    assert first is growth(RETURNS[:200].copy(), seed=8)
+    assert first is not growth(RETURNS[1:201], seed=8)
+    assert first is not growth(RETURNS[:200], seed=9)
+    assert first.total_return.low < growth(RETURNS[:200], seed=8, confidence=0.9).total_return.low
+
+
 def test_what_lost_everything_has_no_growth_rate() -> None:
     """A return of -100 % has no logarithm: null with a reason."""
     ruined = np.concatenate([RETURNS[:50], [-1.0]])

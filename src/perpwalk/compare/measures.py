@@ -45,6 +45,7 @@ class Measured:
 
     resampled: Mapping[str, Resampled]
     level: float
+    seed: int
     per_year: float
     findings: tuple[Finding, ...]
 
@@ -72,7 +73,7 @@ def measure(
             statistics, block=block, horizon=horizon, seed=seed, resamples=resamples
         )
         findings += told
-    return Measured(found, level, growth.bars_per_year(common.interval), tuple(findings))
+    return Measured(found, level, seed, growth.bars_per_year(common.interval), tuple(findings))
 
 
 # ── direction ────────────────────────────────────────────────────────────────────────────────────
@@ -237,7 +238,7 @@ def _path_rows(
     n, total = len(returns), growth.total_return(returns)
     rate = _grown(measured, name, returns)
     annual = {end: _cagr(rate.get(end), n, measured) for end in ("lo", "hi")}
-    drawdown = _band(returns, measured.level) if banded else {}
+    drawdown = _band(returns, measured) if banded else {}
     depth = growth.max_drawdown(returns)
     yearly = growth.cagr(total, n, measured.per_year)
     return [
@@ -249,8 +250,8 @@ def _path_rows(
     ]  # fmt: skip
 
 
-def _band(returns: FloatArray, level: float) -> dict[str, Any]:
-    fall = wealth.drawdown_band(returns, confidence=level)
+def _band(returns: FloatArray, measured: Measured) -> dict[str, Any]:
+    fall = wealth.drawdown_band(returns, confidence=measured.level, seed=measured.seed)
     return {
         "lo": fall.low, "hi": fall.high, "level": fall.level, "method": fall.method,
         "block": fall.block, "seed": fall.seed, "reason": fall.reason or "",

@@ -121,6 +121,18 @@ def _too_few_blocks(where: str, n: int, length: float) -> Finding:
 Statistic = Callable[[Draws], FloatArray]
 
 
+@dataclass(frozen=True, eq=False)
+class OfMeans:
+    """A statistic that is a function ``of`` the means of some columns, shape (n,) each."""
+
+    columns: tuple[FloatArray, ...]
+    of: Callable[..., FloatArray]
+
+    def __call__(self, draws: Draws) -> FloatArray:
+        """Return its value in each resample."""
+        return self.of(*draws.means(*self.columns))
+
+
 def bootstrap(
     statistics: Sequence[Statistic], n: int, block: float, *, resamples: int = 2000, seed: int = 0
 ) -> FloatArray:
@@ -128,35 +140,35 @@ def bootstrap(
 
     The draws depend on ``n``, ``block``, ``resamples`` and ``seed`` alone.
     """
-    parts = [
-        np.array([statistic(draws) for statistic in statistics])
-        for draws in draws_of(n, block, resamples, seed)
-    ]
+    columns = [column for one in statistics if isinstance(one, OfMeans) for column in one.columns]
+    parts = []
+    for draws in draws_of(n, block, resamples, seed):
+        draws.means(*columns)  # all in one pass; each statistic takes its own from there
+        parts.append(np.array([statistic(draws) for statistic in statistics]))
     return np.concatenate(parts, axis=1)
 
 
 def mean_of(values: FloatArray) -> Statistic:
     """Return the statistic "mean of these values"."""
-    return lambda draws: draws.means(values)
+    return OfMeans((values,), lambda mean: mean)
 
 
 def sharpe_of(returns: FloatArray) -> Statistic:
     """Return the statistic "mean over standard deviation", NaN where nothing varies."""
-    squares = (returns - returns.mean()) ** 2
+    level = float(returns.mean())
 
-    def statistic(draws: Draws) -> FloatArray:
-        mean = draws.means(returns)
-        variance = draws.means(squares) - (mean - returns.mean()) ** 2
+    def ratio(mean: FloatArray, square: FloatArray) -> FloatArray:
+        variance = square - (mean - level) ** 2
         variance *= len(returns) / max(len(returns) - 1, 1)
-        ratio: FloatArray = mean / np.sqrt(np.where(variance > 0, variance, np.nan))
-        return ratio
+        found: FloatArray = mean / np.sqrt(np.where(variance > 0, variance, np.nan))
+        return found
 
-    return statistic
+    return OfMeans((returns, (returns - level) ** 2), ratio)
 
 
 def ratio_of(above: FloatArray, below: FloatArray) -> Statistic:
     """Return the statistic "sum of these over the sum of those"."""
-    return lambda draws: draws.means(above) / draws.means(below)
+    return OfMeans((above, below), np.divide)
 
 
 def auc_of(label: npt.ArrayLike, score: npt.ArrayLike, groups: IntArray | None = None) -> Statistic:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from perpwalk.domain import FloatArray, IntArray
+from perpwalk.domain import FloatArray, Int32Array, IntArray
 
 BUCKETS = 1024  # of uniforms: each knows the shortest block it can mean
-_PAIRWISE = 128  # numpy adds up to so many numbers in eight lanes
+TOGETHER = 4  # columns that are summed in one pass
 
 
 @numba.njit(cache=True, nogil=True)
 def blocks_of_uniforms(
     uniforms: FloatArray, reached: FloatArray, shortest: IntArray, n: int, first: IntArray
-) -> tuple[IntArray, int]:
+) -> tuple[Int32Array, int]:
     """Cut rows into blocks of geometric length, and at the beginning of each resample.
 
     Parameters
@@ -30,12 +30,12 @@ def blocks_of_uniforms(
 
     Returns
     -------
-    IntArray
+    int32 array
         The lengths. Where a block of the draw begins with a resample, one of no rows precedes it.
     int
         The row up to which the draw came: it was too short where that is before the last.
     """
-    lengths = np.empty(len(uniforms) + len(first), np.int64)
+    lengths = np.empty(len(uniforms) + len(first), np.int32)
     total, last = n * len(first), len(reached) - 1
     edge, begun, blocks, resample = 0, 0, 0, 0
     for uniform in uniforms:
@@ -53,9 +53,9 @@ def blocks_of_uniforms(
 @numba.njit(cache=True, nogil=True)
 def blocks_of_exponentials(
     exponentials: FloatArray, rate: float, n: int, first: IntArray
-) -> tuple[IntArray, int]:
+) -> tuple[Int32Array, int]:
     """Do the same from exponentials: a block is as long as its own over ``rate``, rounded up."""
-    lengths = np.empty(len(exponentials) + len(first), np.int64)
+    lengths = np.empty(len(exponentials) + len(first), np.int32)
     total = n * len(first)
     edge, begun, blocks, resample = 0, 0, 0, 0
     for exponential in exponentials:
@@ -73,7 +73,7 @@ def _cut(
     edge: int,
     n: int,
     total: int,
-    lengths: IntArray,
+    lengths: Int32Array,
     first: IntArray,
     blocks: int,
     resample: int,
@@ -96,52 +96,32 @@ def _cut(
 
 @numba.njit(cache=True, nogil=True)
 def sums_of_blocks(
-    prefix: FloatArray, starts: IntArray, lengths: IntArray, first: IntArray
+    prefix: FloatArray, starts: Int32Array, lengths: Int32Array, first: IntArray
 ) -> FloatArray:
-    """Return the sum over the blocks of each resample, added in the order of numpy's own sums.
+    """Return the sum over the blocks of each resample, of each column; shape (columns, resamples).
 
-    ``prefix[i]`` is the sum of the first ``i`` values, which follow each other twice.
+    ``prefix[i]`` holds the sums of the first ``i`` rows, which follow each other twice, of two
+    columns or of ``TOGETHER``: side by side, so that a block is two reads whatever their number.
     """
-    sums = np.empty(len(first))
-    longest = len(starts) - first[-1]
-    for j in range(1, len(first)):
-        longest = max(longest, first[j] - first[j - 1])
-    parts = np.empty(longest)
+    sums = np.zeros((prefix.shape[1], len(first)))
+    four = prefix.shape[1] == TOGETHER
     for j in range(len(first)):
-        begin = first[j]
-        count = (first[j + 1] if j + 1 < len(first) else len(starts)) - begin
-        for i in range(count):
-            start = starts[begin + i]
-            parts[i] = prefix[start + lengths[begin + i]] - prefix[start]
-        sums[j] = parts[0] + (_added(parts, 1, count - 1) if count > 1 else 0.0)
+        last = first[j + 1] if j + 1 < len(first) else len(starts)
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        if four:
+            for i in range(first[j], last):
+                begin = starts[i]
+                end = begin + lengths[i]
+                a += prefix[end, 0] - prefix[begin, 0]
+                b += prefix[end, 1] - prefix[begin, 1]
+                c += prefix[end, 2] - prefix[begin, 2]
+                d += prefix[end, 3] - prefix[begin, 3]
+            sums[2, j], sums[3, j] = c, d
+        else:
+            for i in range(first[j], last):
+                begin = starts[i]
+                end = begin + lengths[i]
+                a += prefix[end, 0] - prefix[begin, 0]
+                b += prefix[end, 1] - prefix[begin, 1]
+        sums[0, j], sums[1, j] = a, b
     return sums
-
-
-@numba.njit("f8(f8[::1], i8, i8)", cache=True, nogil=True)
-def _added(values: FloatArray, begin: int, count: int) -> float:
-    """Add ``count`` values pairwise, in eight lanes below ``_PAIRWISE``."""
-    total: float = 0.0
-    if count < 8:
-        for i in range(count):
-            total += values[begin + i]
-        return total
-    if count <= _PAIRWISE:
-        a, b, c, d = values[begin], values[begin + 1], values[begin + 2], values[begin + 3]
-        e, f, g, h = values[begin + 4], values[begin + 5], values[begin + 6], values[begin + 7]
-        whole = count - count % 8
-        for i in range(begin + 8, begin + whole, 8):
-            a += values[i]
-            b += values[i + 1]
-            c += values[i + 2]
-            d += values[i + 3]
-            e += values[i + 4]
-            f += values[i + 5]
-            g += values[i + 6]
-            h += values[i + 7]
-        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-        for i in range(begin + whole, begin + count):
-            total += values[i]
-        return total
-    half = count // 2
-    half -= half % 8
-    return float(_added(values, begin, half) + _added(values, begin + half, count - half))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from perpwalk.domain import FloatArray, IntArray
+from perpwalk.domain import FloatArray, Int32Array, IntArray
 
 
 @numba.njit(cache=True)
 def deepest_of_blocks(
-    log_growth: FloatArray, starts: IntArray, lengths: IntArray, first: IntArray, drift: FloatArray
+    log_growth: FloatArray,
+    starts: Int32Array,
+    lengths: Int32Array,
+    first: IntArray,
+    drift: FloatArray,
 ) -> FloatArray:
     """Return the deepest fall of log wealth from its high, ≤ 0, of each resample; shape (k,).
 

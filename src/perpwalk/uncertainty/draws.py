@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from perpwalk.domain import FloatArray, IntArray
+from perpwalk.domain import FloatArray, Int32Array, IntArray
 
 CHUNK_VALUES = 4_000_000  # resampled rows held at a time
-KEPT_BLOCKS = 5_000_000  # of the last resamples: 80 MB
+KEPT_BLOCKS = 16_000_000  # of earlier resamples, of eight bytes each
 SEARCH_FROM = 1 / 3  # numpy searches for the length of a block that is likelier to end
 
 
@@ -25,12 +26,13 @@ class Draws:
 
     Block ``i`` runs from row ``starts[i]`` over ``lengths[i]`` rows, around the end to the start;
     resample ``j`` consists of the blocks from ``first[j]`` on, and has ``n`` rows in all. A mean is
-    then a sum over blocks of differences of one prefix sum, without touching single rows.
+    then a sum over blocks of differences of one prefix sum, without touching single rows. Starts
+    and lengths are 32-bit: they are what takes the memory and the time to walk through.
     """
 
     n: int
-    starts: IntArray
-    lengths: IntArray
+    starts: Int32Array
+    lengths: Int32Array
     first: IntArray
     _known: dict[int, tuple[FloatArray, FloatArray]] = field(default_factory=dict, repr=False)
 
@@ -42,43 +44,43 @@ class Draws:
         rows[rows >= self.n] -= self.n
         return rows.reshape(len(self.first), self.n)
 
-    def means(self, values: FloatArray) -> FloatArray:
-        """Return the mean of ``values`` (shape (n,)) in each resample; of one array, once."""
-        if id(values) not in self._known:
-            self._known[id(values)] = values, self._means(values)  # held, so that its id stays its
-        return self._known[id(values)][1].copy()
+    def means(self, *columns: FloatArray) -> list[FloatArray]:
+        """Return the mean of each column (shape (n,)) in each resample; of one array, once.
 
-    def _means(self, values: FloatArray) -> FloatArray:
+        Columns that are given together are walked through together, which costs hardly more than
+        one of them.
+        """
+        new = {id(column): column for column in columns if id(column) not in self._known}
+        for column, found in zip(new.values(), self._means(list(new.values())), strict=True):
+            self._known[id(column)] = column, found  # held, so that its id stays its own
+        return [self._known[id(column)][1].copy() for column in columns]
+
+    def _means(self, columns: list[FloatArray]) -> Iterator[FloatArray]:
         # Compiled code is loaded only where something is resampled.
-        from perpwalk.uncertainty.compiled_blocks import sums_of_blocks
+        from perpwalk.uncertainty.compiled_blocks import TOGETHER, sums_of_blocks
 
-        # Centred, so that the prefix sums stay small and lose no digits to each other.
-        level = float(values.mean())
-        prefix = np.concatenate([[0.0], np.cumsum(np.tile(values - level, 2))])
-        sums = sums_of_blocks(prefix, self.starts, self.lengths, self.first)
-        means: FloatArray = sums / self.n + level
-        return means
+        for begin in range(0, len(columns), TOGETHER):
+            part = columns[begin : begin + TOGETHER]
+            # Centred, so that the prefix sums stay small and lose no digits to each other.
+            levels = [float(column.mean()) for column in part]
+            prefix = np.zeros((2 * self.n + 1, 2 if len(part) <= 2 else TOGETHER))
+            for k, (column, level) in enumerate(zip(part, levels, strict=True)):
+                prefix[1:, k] = np.cumsum(np.tile(column - level, 2))
+            sums = sums_of_blocks(prefix, self.starts, self.lengths, self.first)
+            for k, level in enumerate(levels):
+                yield sums[k] / self.n + level
 
 
 def draws_of(n: int, block: float, resamples: int, seed: int) -> Iterator[Draws]:
     """Yield resamples of ``n`` rows, so many at a time that their rows fit into memory.
 
-    They depend on the arguments alone. The last ones are kept while they are few: figures of the
-    same rows are often asked for one after the other.
+    They depend on the arguments alone, and are kept for whoever asks next (``kept``).
     """
-    asked = (n, block, resamples, seed)
-    known = _LAST.get(asked)
-    if known is not None:
-        yield from known
+    if n * resamples / block > KEPT_BLOCKS / 2:
+        yield from _drawn(n, block, resamples, seed)
         return
-    drawn = _drawn(n, block, resamples, seed)
-    if n * resamples / block > KEPT_BLOCKS:
-        yield from drawn
-        return
-    known = tuple(drawn)
-    _LAST.clear()
-    _LAST[asked] = known
-    yield from known
+    asked = ("rows", n, block, resamples, seed)
+    yield from kept(asked, lambda: tuple(_drawn(n, block, resamples, seed)))
 
 
 def _drawn(n: int, block: float, resamples: int, seed: int) -> Iterator[Draws]:
@@ -102,7 +104,8 @@ def draw(n: int, block: float, resamples: int, rng: np.random.Generator) -> Draw
     while reached < total:
         drawn = np.concatenate([drawn, source(_likely_blocks(total - reached, chance))])
         lengths, reached = cut(drawn, n, first)
-    return Draws(n, rng.integers(0, n, size=len(lengths)), lengths, first)
+    starts = rng.integers(0, n, size=len(lengths), dtype=np.int32)  # the numbers of wider integers
+    return Draws(n, starts, lengths, first)
 
 
 def _likely_blocks(rows: int, chance: float) -> int:
@@ -110,9 +113,8 @@ def _likely_blocks(rows: int, chance: float) -> int:
     return int(rows * chance * 1.05) + 16
 
 
-_LAST: dict[tuple[int, float, int, int], tuple[Draws, ...]] = {}
 Source = Callable[[int], FloatArray]
-Cut = Callable[[FloatArray, int, IntArray], tuple[IntArray, int]]
+Cut = Callable[[FloatArray, int, IntArray], tuple[Int32Array, int]]
 
 
 def _uniforms(chance: float, rng: np.random.Generator) -> tuple[Source, Cut]:
@@ -145,3 +147,38 @@ def _lengths_by_uniform(chance: float) -> tuple[FloatArray, IntArray]:
     lowest = np.arange(BUCKETS) / BUCKETS
     shortest: IntArray = np.searchsorted(np.array(reached), lowest, side="left") + 1
     return np.array(reached), np.minimum(shortest, len(reached))
+
+
+# ── kept for whoever asks next ───────────────────────────────────────────────────────────────────
+
+Asked = tuple[str, int, float, int, int]  # what for, n, block, resamples, seed
+_WANTED = 4096  # numbers of questions that are remembered
+_LAST: dict[Asked, tuple[Draws, ...]] = {}
+_ONCE: OrderedDict[Asked, None] = OrderedDict()
+_OFTEN: OrderedDict[Asked, tuple[Draws, ...]] = OrderedDict()
+
+
+def kept(asked: Asked, make: Callable[[], tuple[Draws, ...]]) -> tuple[Draws, ...]:
+    """Return what ``make`` draws, from memory where the same was asked for before.
+
+    The last resamples stay for the next figure of the same rows. Those that others ask for again
+    stay while there is room, the ones not asked for longest leaving first: many series have no
+    memory of their own and take the shortest blocks allowed, in each period and in each variant.
+    """
+    for held in (_LAST, _OFTEN):
+        if asked in held:
+            if held is _OFTEN:
+                _OFTEN.move_to_end(asked)
+            return tuple(replace(part, _known={}) for part in held[asked])  # no means of another's
+    drawn = make()
+    _LAST.clear()
+    if asked in _ONCE:
+        _OFTEN[asked] = drawn
+        while sum(len(part.starts) for parts in _OFTEN.values() for part in parts) > KEPT_BLOCKS:
+            _OFTEN.popitem(last=False)
+    else:
+        _LAST[asked] = drawn
+        _ONCE[asked] = None
+        if len(_ONCE) > _WANTED:
+            _ONCE.popitem(last=False)
+    return drawn

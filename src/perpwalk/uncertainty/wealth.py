@@ -9,21 +9,26 @@ of the same length would lie.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from perpwalk.domain import FloatArray
 from perpwalk.returns import drawdowns
 from perpwalk.uncertainty.bootstrap import (
+    OfMeans,
     Target,
     bootstrap_estimates,
     choose_block,
     stationary_variance_of_mean,
 )
-from perpwalk.uncertainty.draws import Draws, draw
+from perpwalk.uncertainty.draws import draw, kept
 from perpwalk.uncertainty.estimate import Estimate, two_sided_z
 from perpwalk.uncertainty.overlap import fixed_b_widening, long_run_variance
 
@@ -51,10 +56,40 @@ class Growth:
     sortino: Estimate
 
 
+Found = TypeVar("Found")
+_REMEMBERED = 128  # figures: several times those of one run
+
+
+def _once(figure: Callable[[FloatArray, float, int, int], Found]) -> Callable[..., Found]:
+    """Let figures of the same numbers be made once, whoever asks: a month that is a fold too.
+
+    They are told apart by content: same bits in, same answer out.
+    """
+    known: OrderedDict[tuple[bytes, float, int, int], Found] = OrderedDict()
+
+    @functools.wraps(figure)
+    def remembered(values: FloatArray, confidence: float, resamples: int, seed: int) -> Found:
+        content = np.ascontiguousarray(values, dtype=np.float64)
+        key = (hashlib.sha256(content.tobytes()).digest(), confidence, resamples, seed)
+        if key not in known:
+            known[key] = figure(values, confidence, resamples, seed)
+            if len(known) > _REMEMBERED:
+                known.popitem(last=False)
+        known.move_to_end(key)
+        return known[key]
+
+    return remembered
+
+
 def growth(
     returns: FloatArray, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Growth:
     """Estimate total return, volatility and Sortino ratio of simple returns per bar, shape (n,)."""
+    return _growth(returns, confidence, resamples, seed)
+
+
+@_once
+def _growth(returns: FloatArray, confidence: float, resamples: int, seed: int) -> Growth:
     log_growth = _log(returns)
     n = len(returns)
 
@@ -106,12 +141,11 @@ def _sortino(returns: FloatArray) -> Target:
     losses = np.minimum(returns, 0.0) ** 2
     value = float(returns.mean()) / math.sqrt(float(losses.mean()))
 
-    def statistic(draws: Draws) -> FloatArray:
-        downside = draws.means(losses)
-        drawn: FloatArray = draws.means(returns) / np.sqrt(np.where(downside > 0, downside, np.nan))
-        return drawn
+    def ratio(mean: FloatArray, downside: FloatArray) -> FloatArray:
+        found: FloatArray = mean / np.sqrt(np.where(downside > 0, downside, np.nan))
+        return found
 
-    return Target("Sortino ratio", value, statistic, returns)
+    return Target("Sortino ratio", value, OfMeans((returns, losses), ratio), returns)
 
 
 def _mapped(found: Estimate, change: Callable[[float], float]) -> Estimate:
@@ -141,6 +175,11 @@ def drawdown_band(
     another stretch need not drift as this one did. The band is one for a new path, not an interval
     of a parameter: a longer stretch falls deeper.
     """
+    return _drawdown_band(returns, confidence, resamples, seed)
+
+
+@_once
+def _drawdown_band(returns: FloatArray, confidence: float, resamples: int, seed: int) -> Estimate:
     n = len(returns)
     log_growth = _log(returns)
     if log_growth is None or n < 2:
@@ -171,7 +210,8 @@ def _drawn_depths(log_growth: FloatArray, block: float, resamples: int, seed: in
     n, rng = len(log_growth), np.random.default_rng(seed)
     error = math.sqrt(max(stationary_variance_of_mean(log_growth, block), 0.0))
     drift = rng.normal(0.0, error, resamples)
-    paths = draw(n, block, resamples, rng)
+    asked = ("paths", n, block, resamples, seed)  # the drift comes out of the same generator
+    (paths,) = kept(asked, lambda: (draw(n, block, resamples, rng),))
     fall: FloatArray = deepest_of_blocks(
         log_growth, paths.starts, paths.lengths, paths.first, drift
     )
@@ -185,6 +225,11 @@ def profit_factor(
     net_pnl: FloatArray, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Return gains over losses of trades in time order, shape (k,), by resampling trades."""
+    return _profit_factor(net_pnl, confidence, resamples, seed)
+
+
+@_once
+def _profit_factor(net_pnl: FloatArray, confidence: float, resamples: int, seed: int) -> Estimate:
     n = len(net_pnl)
     gains, losses = np.maximum(net_pnl, 0.0), np.maximum(-net_pnl, 0.0)
     lost = float(losses.sum())
@@ -192,12 +237,11 @@ def profit_factor(
         return Estimate(value=None, level=confidence, n=n, reason="no losing trade")
     value = float(gains.sum()) / lost
 
-    def statistic(draws: Draws) -> FloatArray:
-        drawn = draws.means(losses)
-        ratio: FloatArray = draws.means(gains) / np.where(drawn > 0, drawn, np.nan)
-        return ratio
+    def ratio(gained: FloatArray, given: FloatArray) -> FloatArray:
+        found: FloatArray = gained / np.where(given > 0, given, np.nan)
+        return found
 
-    target = Target("profit factor", value, statistic, gains - value * losses)
+    target = Target("profit factor", value, OfMeans((gains, losses), ratio), gains - value * losses)
     (found,), _ = bootstrap_estimates(
         [target], horizon=1, confidence=confidence, resamples=resamples, seed=seed
     )
