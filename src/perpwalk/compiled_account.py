@@ -898,6 +898,45 @@ def step(
 # ── a whole tape, in sums ────────────────────────────────────────────────────────────────────────
 
 
+class Strictest(NamedTuple):
+    """The hardest that any tier is: what is safe by these is safe whatever tier is in force."""
+
+    rate: float
+    max_leverage: float
+
+
+@compiled
+def strictest(tiers: FloatArray) -> Strictest:
+    """Return the highest rate of maintenance and the lowest limit of leverage."""
+    rate, leverage = 0.0, math.inf
+    for row in range(len(tiers)):
+        rate = max(rate, float(tiers[row, RATE]))
+        leverage = min(leverage, float(tiers[row, MAX_LEVERAGE]))
+    return Strictest(rate, leverage)
+
+
+@inlined
+def surely_safe(held: Held, rules: Rules, hard: Strictest) -> tuple[float, float]:
+    """Return a part of the safe range that takes no search for a tier.
+
+    The rate is the highest, and the amount that a tier takes off is left out.
+    """
+    if held.units == 0.0:
+        return -math.inf, math.inf
+    size, margin = abs(held.quantity), held.cash if rules.cross else held.margin
+    if held.units < 0.0:
+        high = (size * held.entry + margin) / (size * (1.0 + hard.rate))
+        return -math.inf, high * (1.0 - 2.0 * ROUNDING)
+    low = (size * held.entry - margin) / (size * (1.0 - hard.rate))
+    return low + 2.0 * ROUNDING * abs(low), math.inf
+
+
+@inlined
+def is_within(bar: Bar, safe: tuple[float, float]) -> bool:
+    """Say whether the adverse extremes of a bar lie inside a safe range."""
+    return bar.worst_low > safe[0] and bar.worst_high < safe[1]
+
+
 class Turn(NamedTuple):
     """What an order made of a holding; ``plain`` is False where it took more than arithmetic."""
 
@@ -909,7 +948,9 @@ class Turn(NamedTuple):
 
 
 @inlined
-def turn(left: float, bar: Bar, held: Held, rules: Rules, tiers: FloatArray) -> Turn:
+def turn(
+    left: float, bar: Bar, held: Held, rules: Rules, tiers: FloatArray, hard: Strictest
+) -> Turn:
     """Fill ``left`` units at the open as ``fill_order`` does where nothing cuts the order."""
     side, size = math.copysign(1.0, left), abs(left)
     price = slipped_price(side, quantity_of(size, rules), bar, rules)
@@ -933,7 +974,9 @@ def turn(left: float, bar: Bar, held: Held, rules: Rules, tiers: FloatArray) -> 
         traded = closed
     if opening > 0.0:
         opened, kept = quantity_of(opening, rules), abs(quantity)
-        leverage = leverage_at((kept + opened) * price, rules, tiers)
+        leverage = rules.leverage
+        if leverage > hard.max_leverage:
+            leverage = leverage_at((kept + opened) * price, rules, tiers)
         if rules.cross:
             free = cash + quantity * (bar.open - entry) - kept * bar.open / leverage
         else:
@@ -1098,7 +1141,8 @@ def tally(
     totals[:] = 0.0
     totals[BANKRUPT_AT] = -1.0
     ruin = BANKRUPT_SHARE * rules.initial_cash
-    held, safe = held_of(account), (-math.inf, math.inf)
+    held, hard = held_of(account), strictest(tiers)
+    safe, is_searched = (-math.inf, math.inf), True
     i, left, is_new, now = 0, 0.0, False, rules.initial_cash
     while i < n:
         wanted = False
@@ -1109,17 +1153,22 @@ def tally(
             totals[FUNDINGS] += funding
             if i == n and not wanted:
                 break
+            if not (wanted or is_searched or is_within(bar_at(i, tape), safe)):
+                safe, is_searched = safe_range(held, rules, tiers), True
+                continue
         if not wanted:
             bar = bar_at(i, tape)
-            after, fee, slip, traded, plain = turn(left, bar, held, rules, tiers)
+            after, fee, slip, traded, plain = turn(left, bar, held, rules, tiers, hard)
             plain = plain and left != 0.0
-            within = safe_range(after, rules, tiers)
-            plain = plain and bar.worst_low > within[0] and bar.worst_high < within[1]
+            within, searched = surely_safe(after, rules, hard), False
+            if plain and not is_within(bar, within):
+                within, searched = safe_range(after, rules, tiers), True
+            plain = plain and is_within(bar, within)
             cash, funding, covered = settled(i, tape, rules, after)
             plain = plain and covered
             after = Held(cash, after.units, after.quantity, after.entry, after.margin)
             if rules.cross:
-                within = safe_range(after, rules, tiers)
+                within, searched = surely_safe(after, rules, hard), False
             valued = after.cash + after.quantity * (bar.close - after.entry)
             if plain and valued > ruin:
                 totals[FEES] += fee
@@ -1128,7 +1177,7 @@ def tally(
                 totals[FUNDINGS] += funding
                 if after.units * held.units <= 0.0 and held.units != 0.0:
                     totals[TRADES] += 1.0
-                held, safe, now, left = after, within, valued, 0.0
+                held, safe, is_searched, now, left = after, within, searched, valued, 0.0
             else:
                 hand_back(held, account)
                 if left == 0.0:
@@ -1137,7 +1186,7 @@ def tally(
                     put_order(i - 1, left, 0, account)
                 now = walk_steps(i, now, tape, rules, tiers, account, paid, totals)
                 held, left, is_new = held_of(account), account[LEFT], False
-                safe = safe_range(held, rules, tiers)
+                safe, is_searched = safe_range(held, rules, tiers), True
             equity[np.uintp(i)], notional[np.uintp(i)] = now, held.quantity * bar.close
             i += 1
             if account[DEAD] == 1.0:
