@@ -644,7 +644,7 @@ def hand_back(held: Held, account: FloatArray) -> None:
     account[ENTRY], account[MARGIN] = held.entry, held.margin
 
 
-@inlined
+@compiled
 def safe_range(held: Held, rules: Rules, tiers: FloatArray) -> tuple[float, float]:
     """Return the low above which and the high below which a bar does not liquidate."""
     if held.units == 0.0:
