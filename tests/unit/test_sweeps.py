@@ -100,7 +100,7 @@ def test_the_columns_mean_what_they_mean_in_the_metrics(past: History) -> None:
     ledger = ledger_engine.recompute_plan(past.market, plan, sizing, broker, start=FIRST, end=BARS)
     book = Book.of(ledger, pd.Timedelta("1h"))
     period = Period("all", "all", book.open_time[0], book.open_time[-1] + pd.Timedelta("1h"))
-    fields = money_fields(period, book, 0.95, Undefined())
+    fields = money_fields(period, book, 0.95, 7, Undefined())
     row = sweeps.sweep(
         past.market, [sweeps.Variant(plan, sizing, broker)], start=FIRST, end=BARS
     ).table.iloc[0]
