@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from engine.progress import Reporter
 from perpwalk import disk
@@ -203,6 +204,8 @@ def _loky(crew: Crew, common: Sequence[Any]) -> Entered:
             joblib.dump(one, file.path)
         with joblib.parallel_config("loky", inner_max_num_threads=crew.threads):
             yield _parallel(max(1, crew.jobs)), files.__getitem__
+        # Idle ones would hold half a gigabyte each while the account is kept and judged.
+        get_reusable_executor().shutdown(wait=True)
 
 
 @contextlib.contextmanager

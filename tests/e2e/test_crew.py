@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,13 +118,23 @@ def test_processes_give_the_serial_bytes_and_a_killed_one_is_replaced(
 def test_as_many_processes_as_cores_give_the_serial_bytes(
     importable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``auto`` on two cores is two processes of one thread, and what they fit is the same."""
+    """``auto`` on two cores is two processes of one thread, and what they fit is the same.
+
+    Once all is fitted they are gone, and their memory is free.
+    """
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
     asked, said = small(), Said()
     others = walked(by(asked, jobs="auto"), tmp_path / "auto", tmp_path, said)
 
     assert walked(asked, tmp_path / "one") == others
     assert any("5 folds to fit by 2 processes, 1 thread each" in line for line in said.lines)
+    workers = {
+        int(number) for step in said.steps for number in re.findall(r":(\d+), [\d.]+ s\)", step)
+    }
+    assert 1 <= len(workers) <= 2
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 @pytest.mark.parametrize(
