@@ -19,6 +19,7 @@ from perpwalk.config import XgbSection
 from perpwalk.domain import Float32Array, IntArray, LabelArray
 from perpwalk.errors import UsageError, UserError
 from perpwalk.finite import require_number
+from perpwalk.models import tree_file
 from perpwalk.models.base import (
     EpochReport,
     FitContext,
@@ -31,6 +32,7 @@ from perpwalk.models.base import (
     read_config,
     write_config,
 )
+from perpwalk.strict import NotAsWrittenError
 
 TREES_FILE = "xgb.ubj"
 PACKAGES = ("xgboost", "numpy")
@@ -155,11 +157,21 @@ def save_trees(booster: xgboost.Booster, folder: Path) -> None:
 
 
 def load_trees(folder: Path, threads: int = 0) -> xgboost.Booster:
-    """Read ``xgb.ubj``."""
+    """Read ``xgb.ubj``; XGBoost is given nothing that has not been looked at.
+
+    Raises
+    ------
+    UsageError
+        The file is missing, or is not as perpwalk writes it.
+    """
     file = artifact(folder, TREES_FILE)
     booster = xgboost.Booster({} if threads == 0 else {"nthread": threads})
     try:
-        booster.load_model(file)
+        booster.load_model(bytearray(tree_file.checked_bytes(file)))
+    except NotAsWrittenError as error:
+        raise UsageError(f"{file} {error}; it holds no model of perpwalk's") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
     except xgboost.core.XGBoostError as error:
         first_line = str(error).strip().splitlines()[0]
         raise UsageError(f"{file} holds no xgboost model: {first_line}") from error
