@@ -9,7 +9,6 @@ kept, named and not used.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from perpwalk.audit.outside import LeakAudit, finding_of, search_findings
 from perpwalk.config import BrokerSection, ComputeSection, Config, ReportSection
 from perpwalk.domain import Finding, Market
 from perpwalk.errors import EnvironmentFailedError
+from perpwalk.strict import read_object
 
 FOLDER = "audits"
 DEEPEST_FIRST: tuple[LeakAudit, ...] = ("full", "quick")
@@ -182,9 +182,9 @@ def find(results: Path, config: Config, data_hashes: Mapping[str, str]) -> Kept:
 def read(path: Path) -> dict[str, Any] | None:
     """Return a kept audit; None where it is not as it was written."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_object(path)
     except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or record.get("seal") != seal.seal_of(record):
+    if record.get("seal") != seal.seal_of(record):
         return None
     return record

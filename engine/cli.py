@@ -19,7 +19,13 @@ from rich.console import Console
 
 from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
 from engine.commands.data import data
-from engine.commands.options import AddressOption, BackendOption, JobsOption, crew_settings
+from engine.commands.options import (
+    AddressOption,
+    BackendOption,
+    CodeOption,
+    JobsOption,
+    crew_settings,
+)
 from engine.commands.placebo import placebo
 from engine.commands.sweep import sweep
 from perpwalk.errors import PerpwalkError
@@ -230,12 +236,12 @@ def check(
 
 
 @app.command()
-def verify(run_folder: RunArgument, as_json: JsonOption = False) -> None:
+def verify(run_folder: RunArgument, code: CodeOption = None, as_json: JsonOption = False) -> None:
     """Verify a run: artifacts, configuration, data, split, features, model, every file."""
     from engine.verify import verify_run
     from perpwalk.reports import answers
 
-    found = verify_run(run_folder)
+    found = verify_run(run_folder, code=code or ())
     if as_json:
         sys.stdout.write(answers.as_json(found))
     else:

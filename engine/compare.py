@@ -24,7 +24,7 @@ from engine.memory import Memory, open_memory
 from engine.plugins import load_strategy
 from engine.progress import Hushed, Reporter, Silent
 from engine.variants import Asked, Grid, Item
-from perpwalk import disk, models, reports, trials
+from perpwalk import disk, models, reports, runs, trials
 from perpwalk.compare.core import DEFAULT_BY, RESAMPLES, check_metric, compare_variants
 from perpwalk.compare.data import Variant
 from perpwalk.compare.of_run import variant_of
@@ -170,6 +170,8 @@ def _answer(
 ) -> list[Answered]:
     """Return every variant with its run, made where there is none yet."""
     finished = [(one.config, one.run) for one in asked if one.run is not None]
+    for _, run in finished:
+        runs.require_sealed(run)
     known = [] if force else [*finished, *_on_disk(asked, out)]
     shared = Shared(known, reports=reports_too, memory=memory)
     answers: dict[int, Answered] = {}

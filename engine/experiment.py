@@ -195,7 +195,7 @@ def _write(
             **_facts(prepared),
             **found.anchors,
             "seeds": list(band.repeats),
-            "config_files": list(config_files) or None,
+            "config_files": [str(Path(file).absolute()) for file in config_files] or None,
             "cache": make.from_cache(),
         },
     )

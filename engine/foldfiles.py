@@ -23,7 +23,14 @@ from perpwalk import disk, models, runs, seal
 from perpwalk.domain import FloatArray, Fold, Forecast
 from perpwalk.models.base import EpochReport, FittedModel
 from perpwalk.preprocess import Preprocessor
-from perpwalk.strict import parse_json, read_object
+from perpwalk.strict import (
+    MAX_JSON_BYTES,
+    NUMBER,
+    file_bytes,
+    parse_json,
+    read_object,
+    read_parquet,
+)
 
 MODEL = "model"
 _VALIDATION, _TRAINING = "validation.parquet", "training.json"
@@ -49,13 +56,13 @@ def write_fit(fit: Fit, folder: Path) -> None:
     runs.write_json(folder / _TRAINING, runs.plain([asdict(report) for report in fit.training]))
 
 
-def read_fit(folder: Path) -> Fit:
-    """Read what ``write_fit`` wrote."""
-    training = parse_json((folder / _TRAINING).read_text(encoding="utf-8"))
+def read_fit(folder: Path, kind: str) -> Fit:
+    """Read what ``write_fit`` wrote; ``kind`` is the configuration's own ``model.kind``."""
+    training = parse_json(file_bytes(folder / _TRAINING, MAX_JSON_BYTES))
     return Fit(
         Preprocessor.load(folder / MODEL),
-        models.load_model(folder / MODEL),
-        pd.read_parquet(folder / _VALIDATION)["p_up"].to_numpy(),
+        models.load_model(folder / MODEL, code=kind),
+        read_parquet(folder / _VALIDATION, {"p_up": NUMBER}, ("p_up",))["p_up"].to_numpy(),
         tuple(EpochReport(**report) for report in training),
     )
 
@@ -67,7 +74,8 @@ def write_forecast(forecast: Forecast, folder: Path) -> None:
 
 def read_forecast(folder: Path, fold: Fold, close_time: pd.DatetimeIndex) -> Forecast:
     """Read what ``write_forecast`` wrote; ``close_time`` is that of every bar."""
-    return forecast_of(pd.read_parquet(folder / _FORECAST), fold, close_time)
+    frame = read_parquet(folder / _FORECAST, {"p_up": NUMBER}, ("p_up",))
+    return forecast_of(frame, fold, close_time)
 
 
 def write_end(threshold: float, folder: Path) -> None:
@@ -86,7 +94,7 @@ def is_as_written(folder: Path) -> bool:
 
 def read_threshold(folder: Path) -> float:
     """Read what ``write_threshold`` wrote."""
-    return float(parse_json((folder / _FOLD).read_text(encoding="utf-8"))["threshold"])
+    return float(read_object(folder / _FOLD)["threshold"])
 
 
 # ── forecasts as tables ──────────────────────────────────────────────────────────────────────────

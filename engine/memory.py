@@ -38,7 +38,7 @@ from perpwalk.domain import FeatureFrame, Fold, Forecast, IntArray, LabelFrame, 
 from perpwalk.errors import UserError
 from perpwalk.features import FeatureSet
 from perpwalk.provenance import machine, provenance
-from perpwalk.strict import parse_json
+from perpwalk.strict import read_npy, read_object
 
 FEATURES, FITS, FORECASTS = "features", "fits", "forecasts"
 KINDS = (FEATURES, FITS, FORECASTS)
@@ -148,8 +148,8 @@ def _write_features(frame: FeatureFrame, folder: Path) -> None:
 
 
 def _read_features(feature_set: FeatureSet, market: Market, folder: Path) -> FeatureFrame:
-    facts = parse_json((folder / _FACTS).read_text(encoding="utf-8"))
-    values = np.load(folder / _VALUES, allow_pickle=False)
+    facts = read_object(folder / _FACTS)
+    values = read_npy(folder / _VALUES)
     values.flags.writeable = False
     return FeatureFrame(
         close_time=market.bars.close_time,

@@ -21,7 +21,7 @@ from engine.progress import Reporter, Silent
 from engine.scoring import replayed
 from engine.variants import variant_of_file
 from perpwalk import config as configuration
-from perpwalk import layers, runs, seal
+from perpwalk import layers, runs
 from perpwalk.audit import placebo
 from perpwalk.audit.leaks.permutation import shifted
 from perpwalk.audit.placebo import Kind, Placebo, PlaceboRecord
@@ -29,7 +29,7 @@ from perpwalk.audit.score import Score
 from perpwalk.config import Config
 from perpwalk.domain import Finding, Forecast, LabelFrame
 from perpwalk.errors import UsageError
-from perpwalk.run_config import config_of
+from perpwalk.run_config import config_to_load
 from perpwalk.runs import Run
 
 DRAWS = 19  # repetitions: the least p is then 0.05
@@ -72,11 +72,7 @@ def run_battery(
     UsageError
         The run is not as it was written: its models may be others.
     """
-    if seal.broken(finished.manifest, finished.path):
-        raise UsageError(
-            f"{finished.path} is not as it was written (`perpwalk verify` names the file); make it "
-            "again with `perpwalk run CONFIG --force`"
-        )
+    runs.require_sealed(finished)
     treated = _Treated.of(config, finished, draws, reporter or Silent())
     placebos = treated.all(full=full)
     found = placebo.findings(
@@ -210,9 +206,16 @@ def _with_model(prepared: Sequence[Prepared], kind: str) -> tuple[Prepared, ...]
 
 
 def subject(
-    item: Path, overrides: Sequence[str], out: Path, reporter: Reporter
+    item: Path,
+    overrides: Sequence[str],
+    out: Path,
+    reporter: Reporter,
+    *,
+    code: Sequence[str] = (),
 ) -> tuple[Config, Run]:
     """Return the finished run that is meant, and its configuration; a configuration is run first.
+
+    ``code`` is what a finished run names and that may be loaded (``run_config.config_to_load``).
 
     Raises
     ------
@@ -223,7 +226,7 @@ def subject(
         if overrides:
             raise UsageError("--set belongs to a configuration; a finished run has its own")
         run = runs.load_run(item)
-        return config_of(run), run
+        return config_to_load(run, code), run
     layered = layers.read(item, overrides)
     config = configuration.of_layers(layered)
     return config, run_experiment(

@@ -33,7 +33,7 @@ from perpwalk.config import Config
 from perpwalk.deflation import Deflated
 from perpwalk.domain import FloatArray, Market
 from perpwalk.errors import ConfigError, UsageError
-from perpwalk.run_config import config_of
+from perpwalk.run_config import code_named, config_to_load
 from perpwalk.runs import Run
 from perpwalk.sweeps import Swept, Variant
 from perpwalk.uncertainty.multiple import effective_trials_of
@@ -114,6 +114,7 @@ def sweep(
     threads: int = 0,
     prior_trials: int | None = None,
     overrides: Sequence[str] = (),
+    code: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> Sweep:
     """Try every combination of ``grid`` on the forecasts of one run.
@@ -132,6 +133,8 @@ def sweep(
         How many variants at once; 0 as many as there are cores.
     prior_trials
         Trials made before or elsewhere; put on record.
+    code
+        Code that a finished run names and that may be loaded (``run_config.config_to_load``).
 
     Raises
     ------
@@ -140,9 +143,9 @@ def sweep(
     """
     tell = reporter or Silent()
     _check_asked(grid, by)
-    run = _opened(item, out, overrides, tell)
+    run, config = _opened(item, out, overrides, code, tell)
     results = standing.results_of(run)
-    base = _Base.of(run)
+    base = _Base.of(run, config)
     field = _Field.of(base, grid)
     if prior_trials is not None:
         trials.declare(results, prior_trials)
@@ -175,18 +178,23 @@ def _check_asked(grid: Grid, by: str) -> None:
 
 
 def _opened(
-    item: str | Path | Config | Run, out: Path, overrides: Sequence[str], tell: Reporter
-) -> Run:
-    if isinstance(item, Run):
-        return item
+    item: str | Path | Config | Run,
+    out: Path,
+    overrides: Sequence[str],
+    code: Sequence[str],
+    tell: Reporter,
+) -> tuple[Run, Config]:
+    """Return the run that is meant and its configuration; a configuration is run first."""
+    if isinstance(item, str | Path) and not Path(item).is_dir():
+        item = configuration.load(Path(item), overrides)
     if isinstance(item, Config):
-        return run_experiment(item, out=out, reporter=tell)
-    path = Path(item)
-    if not path.is_dir():
-        return run_experiment(configuration.load(path, overrides), out=out, reporter=tell)
+        run = run_experiment(item, out=out, reporter=tell)
+        return run, config_to_load(run, [name for _, name in code_named(item)])
     if overrides:
         raise UsageError("--set belongs to a configuration; a finished run stays as it is")
-    return runs.load_run(path)
+    run = item if isinstance(item, Run) else runs.load_run(item)
+    runs.require_sealed(run)
+    return run, config_to_load(run, code)
 
 
 # ── what is varied ───────────────────────────────────────────────────────────────────────────────
@@ -202,8 +210,7 @@ class _Base:
     history: History
 
     @classmethod
-    def of(cls, run: Run) -> _Base:
-        config = config_of(run)
+    def of(cls, run: Run, config: Config) -> _Base:
         if len(config.symbols) > 1:
             raise UsageError(f"{run.path} trades several contracts; a sweep takes one")
         market = data.load_markets(config)[0]

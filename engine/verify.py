@@ -10,19 +10,23 @@ which is no *yes* either.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.verification import account, artifacts, inputs
 from engine.verification.facts import Facts, FailedError, Look, NotPossibleError
 from perpwalk.audit.verification import Check, Status, Verification
 from perpwalk.errors import PerpwalkError, UsageError
-from perpwalk.runs import PARTIAL, Run
+from perpwalk.run_config import UnnamedCodeError
+from perpwalk.runs import PARTIAL, without_links
 
 SAMPLES = 24
 STEPS = (*inputs.STEPS, *artifacts.STEPS, *account.STEPS)
 
 
-def verify_run(folder: Path | str, *, samples: int = SAMPLES) -> Verification:
+def verify_run(
+    folder: Path | str, *, samples: int = SAMPLES, code: Sequence[str] = ()
+) -> Verification:
     """Verify the run in ``folder``.
 
     Parameters
@@ -31,11 +35,13 @@ def verify_run(folder: Path | str, *, samples: int = SAMPLES) -> Verification:
         The run's folder under its own name, which holds the digest.
     samples
         Test decisions per run whose features are computed again from the bars up to them alone.
+    code
+        Code that the run names and that may be loaded (see ``run_config.config_to_load``).
 
     Raises
     ------
     UsageError
-        There is no run folder, or it is an interrupted run.
+        There is no run folder, it is an interrupted run, holds a link, or names code of its own.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -43,7 +49,7 @@ def verify_run(folder: Path | str, *, samples: int = SAMPLES) -> Verification:
     if path.name.endswith(PARTIAL):
         raise UsageError(f"{path} is an interrupted run; give its `run` command again to resume")
     with tempfile.TemporaryDirectory(prefix="perpwalk-verify-") as again:
-        facts = Facts(Run(path), Path(again), samples)
+        facts = Facts(without_links(path), Path(again), samples, tuple(code))
         checks = tuple(_look(step, what, look, facts) for step, what, look in STEPS)
     return Verification(run=str(path), checks=checks)
 
@@ -51,6 +57,8 @@ def verify_run(folder: Path | str, *, samples: int = SAMPLES) -> Verification:
 def _look(step: str, what: str, look: Look, facts: Facts) -> Check:
     try:
         return Check(step, what, Status.OK, look(facts))
+    except UnnamedCodeError:
+        raise
     except NotPossibleError as missing:
         return Check(step, what, Status.NOT_POSSIBLE, str(missing))
     except (FailedError, PerpwalkError) as wrong:

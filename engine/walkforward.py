@@ -332,7 +332,7 @@ class WalkForward:
         with memory.computing(key):
             recalled = memory.take_fit(key, fresh)
             if recalled:
-                fit = foldfiles.read_fit(fresh)
+                fit = foldfiles.read_fit(fresh, self._config.model.kind)
             else:
                 fit = self._learn(fold, start)
                 fresh.mkdir()
@@ -372,7 +372,8 @@ class WalkForward:
         chooses on validation, forecast again.
         """
         end = int(fold.validation.rows[-1]) + 1
-        preprocessor, fitted = Preprocessor.load(model), models.load_model(model)
+        preprocessor = Preprocessor.load(model)
+        fitted = models.load_model(model, code=self._config.model.kind)
         rows, label = _labelled(fold.validation.rows, self._labels)
         values = preprocessor.transform(self._features.values[:end])
         opinion = self._opinion(fold, fitted, values, rows)
@@ -387,7 +388,7 @@ class WalkForward:
         return FoldResult(whole, made, opinion, fit.training, resumed=True)
 
     def _kept(self, fold: Fold, folder: Path) -> FoldResult:
-        fit = foldfiles.read_fit(folder)
+        fit = foldfiles.read_fit(folder, self._config.model.kind)
         return FoldResult(
             FittedFold(fold, fit.preprocessor, fit.model, foldfiles.read_threshold(folder)),
             foldfiles.read_forecast(folder, fold, self._features.close_time),

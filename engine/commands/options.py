@@ -23,6 +23,16 @@ AddressOption = Annotated[
     typer.Option("--address", help="Where the cluster is, such as tcp://host:8786; else its own."),
 ]
 
+CodeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--code",
+        metavar="MODULE_OR_FILE",
+        help="Code that the run names and that may be loaded; repeatable. Not needed where the "
+        "configuration file it was made from still names it.",
+    ),
+]
+
 
 def crew_settings(jobs: str | None, backend: str | None, address: str | None) -> list[str]:
     """Return what the options about who computes say as overrides of the configuration."""

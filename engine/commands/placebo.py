@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engine.commands.options import CodeOption
+
 
 def placebo(
     item: Annotated[
@@ -29,6 +31,7 @@ def placebo(
     draws: Annotated[
         int, typer.Option(min=2, max=9999, help="Repetitions of whatever is drawn by chance.")
     ] = 19,
+    code: CodeOption = None,
     out: Annotated[Path, typer.Option("--out", help="Results folder.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
@@ -45,7 +48,7 @@ def placebo(
     from perpwalk.reports import placebo_table
 
     with reporter(Console(stderr=True)) as tell:
-        config, run = battery.subject(item, overrides or (), out, tell)
+        config, run = battery.subject(item, overrides or (), out, tell, code=code or ())
         found = battery.run_battery(config, run, full=full, draws=draws, reporter=tell)
     if as_json:
         sys.stdout.write(placebo_table.as_json(found.run))

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engine.commands.options import CodeOption
+
 
 def sweep(
     item: Annotated[
@@ -29,6 +31,7 @@ def sweep(
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Override a key of the configuration."),
     ] = None,
+    code: CodeOption = None,
     out: Annotated[Path, typer.Option("--out", help="Results folder.")] = Path("results"),
     jobs: Annotated[
         int, typer.Option("--jobs", min=0, help="Variants at once; 0: one per core.")
@@ -56,6 +59,7 @@ def sweep(
             threads=jobs,
             prior_trials=prior_trials,
             overrides=overrides or (),
+            code=code or (),
             reporter=tell,
         )
     console = Console()

@@ -17,10 +17,11 @@ from engine.verification.facts import (
     json_difference,
     same_files,
 )
-from perpwalk import runs, trades, trials
+from perpwalk import runs, strict, trades, trials
 from perpwalk.audit.outside import Outside, finding_of, search_findings
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.ledger import Ledger
+from perpwalk.strict import NotAsWrittenError
 
 TOLERANCE = 1e-9
 
@@ -162,7 +163,10 @@ def _search_kept(
     if anchor is None:
         wrong = [f"audit.json speaks of a {tier} leak audit, manifest.json of none"]
         return (["no leak audit"], []) if tier == "none" else ([], wrong)
-    path = results / audits.FOLDER / anchor["file"]
+    try:
+        path = strict.inside(results / audits.FOLDER, anchor["file"])
+    except NotAsWrittenError as error:
+        return [], [f"manifest.json, leak_audit: {error}"]
     if not path.is_file():
         return [f"leak audit {anchor['file']} is not at hand"], []
     record = audits.read(path)

@@ -97,7 +97,7 @@ def _loaded(
     if changed:  # a parser of trees is not written for files that somebody has changed
         raise FailedError(f"{changed[0]} is not as it was written; it is not loaded")
     try:
-        model = models.load_model(facts.path / place)
+        model = models.load_model(facts.path / place, code=facts.config.model.kind)
         scaler = Preprocessor.load(facts.path / place)
         return FittedFold(fold, scaler, model, thresholds[fold.number])
     except Exception as error:

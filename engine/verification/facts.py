@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +13,14 @@ import pandas as pd
 
 from engine.parts import Prepared, Walked
 from engine.stages import Measured
-from perpwalk import runs
+from perpwalk import runs, seal
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
 from perpwalk.domain import Fold, Market
 from perpwalk.ledger import Ledger
 from perpwalk.runs import Run
 from perpwalk.signals import FittedFold
+from perpwalk.strict import read_csv, read_object, read_parquet
 
 _SHOWN = 8
 
@@ -43,6 +43,7 @@ class Facts:
     run: Run
     again: Path
     samples: int
+    code: tuple[str, ...] = ()
     known: dict[str, Any] = field(default_factory=dict)
 
     def _need(self, name: str) -> Any:
@@ -158,7 +159,7 @@ def _compared(facts: Facts, name: str) -> str | None:
     stored, again = facts.path / name, facts.again / name
     if not stored.is_file():
         return f"{name} is missing"
-    if stored.read_bytes() == again.read_bytes():
+    if seal.file_hash(stored) == seal.file_hash(again):
         return None
     try:
         return f"{name} differs from what is made again: {_difference(stored, again)}"
@@ -168,11 +169,9 @@ def _compared(facts: Facts, name: str) -> str | None:
 
 def _difference(stored: Path, again: Path) -> str:
     if stored.suffix == ".json":
-        return json_difference(json.loads(stored.read_text()), json.loads(again.read_text()))
-    read: Callable[[Path], pd.DataFrame] = (
-        pd.read_parquet if stored.suffix == ".parquet" else pd.read_csv
-    )
-    return _table_difference(read(stored), read(again))
+        return json_difference(read_object(stored), read_object(again))
+    read = read_parquet if stored.suffix == ".parquet" else read_csv
+    return _table_difference(read(stored, {}), read(again, {}))
 
 
 def _table_difference(stored: pd.DataFrame, again: pd.DataFrame) -> str:

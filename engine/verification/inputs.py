@@ -21,7 +21,7 @@ from engine.verification.facts import (
 )
 from perpwalk import data, fold_checks, preprocess, runs, seal
 from perpwalk.domain import Fold, Level
-from perpwalk.run_config import config_of
+from perpwalk.run_config import config_to_load
 
 TOLERANCE = 1e-9
 
@@ -40,7 +40,7 @@ def _sealed(facts: Facts) -> str:
 
 
 def _resolves(facts: Facts) -> str:
-    loaded = config_of(facts.run)
+    loaded = config_to_load(facts.run, facts.code)
     facts.known["configuration"] = loaded
     if loaded.to_yaml() != facts.run.config_text:
         raise FailedError("config.yaml is not what its own values resolve to")

@@ -154,6 +154,7 @@ def sweep(
     out: str | Path = "results",
     by: str = "sharpe",
     threads: int = 0,
+    code: Sequence[str] = (),
 ) -> Any:
     """Try every combination of a grid on the forecasts of one run, as ``perpwalk sweep`` does.
 
@@ -169,6 +170,9 @@ def sweep(
         What the table is ordered by.
     threads
         How many variants at once; 0 as many as there are cores.
+    code
+        Modules or files that a finished run names and that may be loaded, where the configuration
+        file it was made from does not name them any more.
 
     Returns
     -------
@@ -177,7 +181,9 @@ def sweep(
     """
     is_mapping = isinstance(item, Mapping)
     asked = _config(item, ()) if is_mapping else item  # type: ignore[arg-type]
-    return _engine("sweeping", "sweep")(asked, grid=grid, out=Path(out), by=by, threads=threads)
+    return _engine("sweeping", "sweep")(
+        asked, grid=grid, out=Path(out), by=by, threads=threads, code=code
+    )
 
 
 def _config(config: ConfigLike, overrides: Sequence[str]) -> Config:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perpwalk import locks, seal
+from perpwalk import locks, seal, strict
 from perpwalk.errors import ConfigError, EnvironmentFailedError
 
 PLACE = "PERPWALK_CACHE"
@@ -95,9 +95,11 @@ class Cache:
         """
         place = self._place(kind, key)
         try:
-            files = json.loads((place / ENTRY).read_text(encoding="utf-8"))["files"]
+            self._refuse_links(place)
+            files = strict.read_object(place / ENTRY)["files"]
             os.utime(place / ENTRY)  # used just now
-            shutil.copytree(place / FILES, target)
+            shutil.copytree(place / FILES, target, symlinks=True)
+            strict.refuse_links(target)
         except FileNotFoundError:  # never written, or swept away just now
             shutil.rmtree(target, ignore_errors=True)
             if place.is_dir():
@@ -111,6 +113,12 @@ class Cache:
             return False
         self.counts[kind, "taken"] += 1
         return True
+
+    def _refuse_links(self, place: Path) -> None:
+        """Refuse an entry that is reached through a link, or holds one."""
+        for path in (place.parent.parent, place.parent, place):
+            strict.refuse_link(path)
+        strict.refuse_links(place)
 
     def holds(self, kind: str, key: str) -> bool:
         """Return whether there is an entry; whether it is whole is seen when it is taken."""

@@ -38,7 +38,7 @@ from perpwalk.domain import (
 )
 from perpwalk.errors import DataError, UserError
 from perpwalk.finite import require_finite
-from perpwalk.strict import parse_json
+from perpwalk.strict import file_bytes, parse_json, refuse_link
 
 SCALER_FILE = "scaler.json"
 FEATURES_FILE = "features.json"
@@ -350,9 +350,8 @@ def _mutual_information(values: FloatArray, label: LabelArray, seed: int) -> Flo
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > _MAX_FILE_BYTES:
-            raise DataError(f"is larger than {_MAX_FILE_BYTES:,} bytes", path=file)
-        content = parse_json(file.read_text(encoding="utf-8"))
+        refuse_link(file)
+        content = parse_json(file_bytes(file, _MAX_FILE_BYTES))
     except FileNotFoundError as error:
         raise DataError("is missing; refit the fold", path=file) from error
     except (OSError, ValueError) as error:

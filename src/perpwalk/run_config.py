@@ -1,23 +1,29 @@
 """The configuration a finished run was made with, read from its folder: it may be another's run.
 
 perpwalk writes the paths of the user's own Python files absolute. Code that lies in a run's folder,
-or beside whoever asks, was not named by the user who reads the run: it is never loaded.
+or beside whoever asks, was not named by the user who reads the run: it is never loaded. Other code
+is loaded if somebody beside the run names it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from perpwalk.config import Config, resolve
-from perpwalk.errors import UsageError
-from perpwalk.layers import read_value
+from perpwalk.config import SHIPPED, Config, of_layers, resolve
+from perpwalk.errors import UsageError, UserError
+from perpwalk.layers import read, read_value
 from perpwalk.runs import Run
 from perpwalk.strict import one_line
+
+
+class UnnamedCodeError(UsageError):
+    """A run names code that nobody else names."""
 
 
 def config_of(run: Run) -> Config:
@@ -43,6 +49,73 @@ def config_of(run: Run) -> Config:
     return config
 
 
+def config_to_load(run: Run, code: Sequence[str] = ()) -> Config:
+    """Return the configuration of a finished run whose code is about to be loaded.
+
+    A run may come from anybody, and whatever can be imported here can be named in it, with
+    parameters. So its code is loaded only where somebody else names it too: perpwalk's own
+    strategies, a configuration of the user's that the run was made from and that still names it,
+    or the user himself.
+
+    Parameters
+    ----------
+    code
+        What the user names: ``module:Name``, ``path/to/file.py:Name``, or without the name.
+
+    Raises
+    ------
+    UnnamedCodeError
+        Nobody but the run names its code.
+    """
+    config = config_of(run)
+    asked = {_place(name) for name in code}
+    foreign = [
+        (key, place)
+        for key, place in code_named(config)
+        if not place.startswith(SHIPPED) and _place(place) not in asked
+    ]
+    theirs = {_place(place) for _, place in _of_own_files(run)} if foreign else set()
+    foreign = [(key, place) for key, place in foreign if _place(place) not in theirs]
+    if foreign:
+        named = ", ".join(f"{key}: {place}" for key, place in foreign)
+        options = " ".join(f"--code {place}" for place in dict.fromkeys(p for _, p in foreign))
+        raise UnnamedCodeError(
+            f"{run.path / 'config.yaml'} names code ({named}) that no configuration of yours "
+            f"names; it is not loaded. If it is yours, or you have looked at it, say {options}"
+        )
+    return config
+
+
+def _place(name: str) -> str:
+    """Return the module or the file of a name, a file by its whole path."""
+    place, colon, attribute = name.rpartition(":")
+    if colon and attribute.isidentifier():
+        name = place
+    return str(Path(name).expanduser().resolve()) if name.endswith(".py") else name
+
+
+def _of_own_files(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield the code that the files a run was made from name, where they still lie there.
+
+    They are the user's own if they lie where perpwalk found them when it made the run, and not
+    among results, which may have come from elsewhere as a whole.
+    """
+    try:
+        files = run.manifest.get("config_files")
+    except (
+        UserError
+    ):  # damaged or missing, which is told where it is needed: it vouches for nothing
+        return
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        return
+    results = run.path.resolve().parent.parent
+    for file in map(Path, files[-1:]):
+        if not file.is_absolute() or file.resolve().is_relative_to(results):
+            continue
+        with contextlib.suppress(UserError):  # gone, or no configuration: then it names nothing
+            yield from code_named(of_layers(read(file)))
+
+
 def refuse_code_of(run: Run, config: Config) -> None:
     """Refuse a configuration that would load code from the run's own folder.
 
@@ -51,7 +124,7 @@ def refuse_code_of(run: Run, config: Config) -> None:
     UsageError
         Names the key and the file.
     """
-    for key, name in _code_named(config):
+    for key, name in code_named(config):
         file = Path(name) if name.endswith(".py") else _module_file(name)
         if file is None:
             continue
@@ -63,7 +136,8 @@ def refuse_code_of(run: Run, config: Config) -> None:
             )
 
 
-def _code_named(config: Config) -> Iterator[tuple[str, str]]:
+def code_named(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield key and module or file of all code that a configuration names."""
     for key, name in (
         ("strategy.name", config.strategy.name),
         ("label.kind", config.label.kind),

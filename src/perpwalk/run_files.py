@@ -104,6 +104,7 @@ def read_table(path: Path) -> pd.DataFrame:
     kinds, needed = TABLES[path.name]
     read = strict.read_parquet if path.suffix == ".parquet" else strict.read_csv
     try:
+        strict.refuse_link(path)
         return read(path, kinds, needed)
     except NotAsWrittenError as error:
         raise UsageError(f"{path} {error}; {_MEND}") from error
@@ -114,6 +115,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_text(path: Path) -> str:
     """Return a text of a run, as ``read_table``."""
     try:
+        strict.refuse_link(path)
         return strict.text_of(strict.file_bytes(path, strict.MAX_JSON_BYTES))
     except NotAsWrittenError as error:
         raise UsageError(f"{path} {error}; {_MEND}") from error
@@ -201,7 +203,13 @@ class _Manifest(_Part):
     seal: str = ""
 
 
-SHAPES: Mapping[str, type[_Part]] = {"audit.json": _Audit, "manifest.json": _Manifest}
+class _Features(_Part):
+    selected: list[str]
+
+
+SHAPES: Mapping[str, type[_Part]] = {
+    "audit.json": _Audit, "manifest.json": _Manifest, "features.json": _Features,
+}  # fmt: skip
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -213,6 +221,7 @@ def read_document(path: Path) -> dict[str, Any]:
         It is no strict JSON, of another format, or a value is of another kind.
     """
     try:
+        strict.refuse_link(path)
         document = strict.read_object(path)
         SHAPES[path.name].model_validate(document)
         for name in document.get("files", ()) if path.name == "manifest.json" else ():

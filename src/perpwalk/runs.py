@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perpwalk import disk, locks, run_files, seal
+from perpwalk import disk, locks, run_files, seal, strict
 from perpwalk.disk import write_bytes
 from perpwalk.domain import DataSource
 from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError, UserError
 from perpwalk.finite import infinite_key, require_finite
+from perpwalk.strict import NotAsWrittenError
 
 PACKAGES = (
     "perpwalk", "backtrader", "torch", "xgboost", "numpy", "pandas", "scikit-learn", "scipy",
@@ -41,6 +42,7 @@ PACKAGES = (
 PARTIAL = ".partial"
 KEY = "key"
 _AGAIN = "make the run again (`perpwalk run … --force`)"
+_NO_LINKS = "perpwalk writes none and follows none: put the files themselves there"
 
 
 # ── whole files ──────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +142,9 @@ class RunFolder:
     def take_up(self, key: str) -> None:
         """Take up kept folds of the same key; discard those of another."""
         marker = self.work / KEY
-        if self.partial.exists() and not _holds(marker, key):
+        if self.partial.is_symlink():
+            raise UsageError(f"{self.partial} is a link; {_NO_LINKS}")
+        if self.partial.exists() and not (_holds(marker, key) and _holds_no_link(self.partial)):
             shutil.rmtree(self.partial)
         self.work.mkdir(parents=True, exist_ok=True)
         write_text(marker, key)
@@ -160,6 +164,8 @@ class RunFolder:
     def is_whole(self, digest: str, key: str) -> bool:
         """Return whether nothing is left to do but to move the run to its place."""
         if not _holds(self.work / KEY, key) or not (self.partial / seal.MANIFEST).is_file():
+            return False
+        if self.partial.is_symlink() or not _holds_no_link(self.partial):
             return False
         try:
             found = Run(self.partial).manifest
@@ -200,6 +206,14 @@ def _holds(marker: Path, key: str) -> bool:
         return marker.read_text(encoding="utf-8") == key
     except (OSError, ValueError):
         return False
+
+
+def _holds_no_link(folder: Path) -> bool:
+    try:
+        strict.refuse_links(folder)
+    except NotAsWrittenError:
+        return False
+    return True
 
 
 def _lost(folder: RunFolder) -> EnvironmentFailedError:
@@ -516,10 +530,38 @@ def load_run(path: Path | str) -> Run:
         raise UsageError(f"no run at {folder}; `perpwalk runs` lists what there is")
     if folder.name.endswith(PARTIAL):
         raise UsageError(f"{folder} is an interrupted run; give its `run` command again to resume")
-    run = Run(folder)
+    run = without_links(folder)
     if run.manifest.get("status") != "finished":
         raise UsageError(f"{folder} is not a finished run (status {run.manifest.get('status')})")
     return run
+
+
+def require_sealed(run: Run) -> None:
+    """Refuse a run that is not as it was written: what is made of it would vouch for the change.
+
+    Files of yours that lie beside the run's own are no change.
+
+    Raises
+    ------
+    UsageError
+        Names the first file that is not as it was.
+    """
+    own = {*run_files.TABLES, *run_files.SHAPES}
+    for one in seal.broken(run.manifest, run.path):
+        if one.what != "added" or one.file in own or one.file.startswith("models/"):
+            raise UsageError(
+                f"{run.path} is not as it was written: {one.file} {one.what} (`perpwalk verify` "
+                "names every file); make it again with `perpwalk run CONFIG --force`"
+            )
+
+
+def without_links(folder: Path) -> Run:
+    """Open the folder of a run, whatever state it is in; UsageError where it holds a link."""
+    try:
+        strict.refuse_links(folder)
+    except NotAsWrittenError as error:
+        raise UsageError(f"{folder} {error}; {_NO_LINKS}") from error
+    return Run(folder)
 
 
 def find_answer(out: Path, *, experiment: str, variant: str, digest: str) -> Run | None:
@@ -535,7 +577,7 @@ def find_answer(out: Path, *, experiment: str, variant: str, digest: str) -> Run
             continue
         manifest = Run(path).manifest
         if manifest.get("status") == "finished" and manifest.get("config_hash") == digest:
-            return Run(path)
+            return without_links(path)
     return None
 
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 import os
 import re
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -51,6 +54,22 @@ def file_bytes(path: Path, limit: int = MAX_TABLE_BYTES) -> bytes:
     if len(content) > limit:
         raise NotAsWrittenError(f"is larger than {limit:,} bytes")
     return content
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a link: it may lead to any file there is."""
+    if path.is_symlink():
+        raise NotAsWrittenError("is a link")
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder that holds a link, however deep; perpwalk writes none."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)
+            if os.path.islink(path):
+                found = Path(path).relative_to(folder).as_posix()
+                raise NotAsWrittenError(f"holds a link, {found[:200]}")
 
 
 def text_of(content: bytes) -> str:
@@ -194,7 +213,7 @@ def read_parquet(path: Path, columns: Kinds, needed: tuple[str, ...] = ()) -> pd
         frame = table.to_pandas()
     except (pa.ArrowException, ValueError, TypeError, OverflowError, KeyError) as error:
         raise NotAsWrittenError(f"cannot be read as a table: {one_line(error)}") from error
-    return _typed(frame, columns, needed)
+    return typed(frame, columns, needed)
 
 
 def read_csv(path: Path, columns: Kinds, needed: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -212,7 +231,7 @@ def parse_csv(content: bytes, columns: Kinds, needed: tuple[str, ...] = ()) -> p
     for name, kind in columns.items():
         if kind == STAMP and name in frame:
             frame[name] = _stamps(frame[name])
-    return _typed(frame, columns, needed)
+    return typed(frame, columns, needed)
 
 
 def _stamps(values: pd.Series) -> pd.Series:
@@ -224,7 +243,8 @@ def _stamps(values: pd.Series) -> pd.Series:
         raise NotAsWrittenError(f"column '{values.name}' holds what is no time") from error
 
 
-def _typed(frame: pd.DataFrame, columns: Kinds, needed: tuple[str, ...]) -> pd.DataFrame:
+def typed(frame: pd.DataFrame, columns: Kinds, needed: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return a table if it has the ``needed`` columns and known ones are of their kind."""
     for name in needed:
         if name not in frame:
             raise NotAsWrittenError(f"has no column '{name}'")
@@ -254,6 +274,29 @@ def _is(values: pd.Series, kind: str) -> bool:
     numbers = known.to_numpy(dtype="float64")
     finite = bool(abs(numbers).max() < float("inf"))
     return finite and (kind == NUMBER or bool((numbers == numbers.round()).all()))
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """Return the array of a NumPy file."""
+    refuse_link(path)
+    with path.open("rb") as stream:
+        return parse_npy(stream, os.fstat(stream.fileno()).st_size)
+
+
+def parse_npy(stream: BinaryIO, size: int) -> np.ndarray:
+    """Return the array of a NumPy file of ``size`` bytes, if its header promises what follows."""
+    formats = np.lib.format
+    try:
+        major, _ = formats.read_magic(stream)
+        read = formats.read_array_header_1_0 if major == 1 else formats.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - stream.tell():
+            raise ValueError("its header does not fit what follows")
+        stream.seek(0)
+        found: np.ndarray = np.load(stream, allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, TypeError) as error:
+        raise NotAsWrittenError(f"is cut short or damaged: {one_line(error)}") from error
+    return found
 
 
 # ── names ────────────────────────────────────────────────────────────────────────────────────────

@@ -283,10 +283,11 @@ RUN_FILES = (
     "folds.csv", "training.csv", "trades.csv", "orders.csv", "funding.csv", "config.yaml",
     "models/fold-000/features.json", "seeds.csv",
 )  # fmt: skip
+VIEWS = 4
 _KEPT: dict[str, bytes] = {}
 
 
-def _good_run(folder: Path) -> Path:
+def good_run(folder: Path) -> Path:
     """Put a whole run into ``folder`` and return its place."""
     place = folder / "results" / "x" / "base-00000000"
     if not _KEPT:
@@ -317,13 +318,19 @@ def _run_seeds() -> list[bytes]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        _good_run(Path(folder))
+        good_run(Path(folder))
     # Which file, then what is in it.
     return [bytes([n]) + _KEPT.get(name, b"") for n, name in enumerate(RUN_FILES)]
 
 
+def _show_seeds() -> list[bytes]:
+    """Which file and which view of the run, then what is in the file."""
+    views = range(0, VIEWS * len(RUN_FILES), len(RUN_FILES))
+    return [bytes([view + seed[0]]) + seed[1:] for view in views for seed in _run_seeds()]
+
+
 def _with_file(data: bytes, folder: Path) -> Path:
-    place = _good_run(folder)
+    place = good_run(folder)
     if data:
         (place / RUN_FILES[data[0] % len(RUN_FILES)]).write_bytes(data[1:])
     return place
@@ -350,7 +357,7 @@ def _read_run(data: bytes, folder: Path) -> None:
 
 
 def _show_run(data: bytes, folder: Path) -> None:
-    """A run with one strange file is shown, checked and drawn, or refused."""
+    """A run with one strange file is shown, checked or drawn, or refused: one of them each."""
     from rich.console import Console
 
     from perpwalk import reports, runs
@@ -360,10 +367,15 @@ def _show_run(data: bytes, folder: Path) -> None:
     place = _with_file(data, folder)
     try:
         run = runs.load_run(place)
-        table.show(run, Console(file=io.StringIO()))
-        reports.write_page_of(run)
-        reports.write_tearsheet_of(run)
-        check_run(run)
+        view = data[0] // len(RUN_FILES) % VIEWS if data else 0
+        if view == 0:
+            table.show(run, Console(file=io.StringIO()))
+        elif view == 1:
+            reports.write_page_of(run)
+        elif view == 2:
+            reports.write_tearsheet_of(run)
+        else:
+            check_run(run)
     finally:
         (place / "seeds.csv").unlink(missing_ok=True)
 
@@ -616,7 +628,9 @@ TARGETS = {
         Target("run", _run_seeds, _read_run, (
             b"NaN", b"Infinity", b"null", b"../", b"[[[[[[", b'{"status": "finished"}', b"\x00",
         )),
-        Target("pages", _run_seeds, _show_run, (b"<script>", b"null", b"NaN", b"1e999"), dear=True),
+        Target("pages", _show_seeds, _show_run, (
+            b"<script>", b"null", b"NaN", b"1e999",
+        ), dear=True),
         Target("comparison", _comparison_seeds, _read_comparison, (
             b"null", b"NaN", b"1e999", b"[]", b"{}", b"true", b"rank",
         )),

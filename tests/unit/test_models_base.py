@@ -275,14 +275,18 @@ def test_a_number_that_is_not_finite_is_never_written(tmp_path):
     ("text", "message"),
     [
         (None, "config.json is missing"),
-        ("{", "not valid JSON"),
+        ("{", "no valid JSON"),
         ("[1]", "which 'kind'"),
         ('{"kind": "lsmt"}', "unknown kind 'lsmt'"),
         ('{"kind": "majority", "format": 99}', "format 99; expected 'majority', format 1"),
         ('{"kind": "majority", "format": 1}', "lacks 'up_rate'"),
         ('{"kind": "xgb", "format": 1}', "xgb.ubj is missing"),
         ('{"kind": "lstm", "format": 1}', "lstm.safetensors is missing"),
-        ('{"kind": "os:getcwd", "format": 1}', "no classmethod 'load'"),
+        ('{"kind": "os:getcwd", "format": 1}', "names code, 'os:getcwd', that your configuration"),
+        ('{"kind": "majority", "format": 1, "up_rate": 6}', "up_rate 6 is no share"),
+        ('{"kind": "majority", "format": 1, "up_rate": "x"}', "up_rate holds 'x', no number"),
+        ('{"kind": "logistic", "format": 1, "coefficients": 1}', "coefficients holds '1', no"),
+        ('{"kind": "logistic", "format": 1, "coefficients": [[1]]}', "holds '.1.', no number"),
     ],
 )
 def test_a_folder_that_holds_no_whole_model_says_what_is_wrong(tmp_path, text, message):
@@ -294,6 +298,19 @@ def test_a_folder_that_holds_no_whole_model_says_what_is_wrong(tmp_path, text, m
 
     with pytest.raises(UsageError, match=message):
         load_model(tmp_path)
+
+
+def test_code_in_a_models_folder_is_loaded_only_where_the_user_names_its_package(tmp_path):
+    """
+    What ``model.kind`` of his configuration names may be imported, with its package; nothing else.
+    """
+    (tmp_path / "config.json").write_text('{"kind": "os.path:join", "format": 1}')
+
+    for code in (None, "subprocess:Popen", "xgb"):
+        with pytest.raises(UsageError, match="names code, 'os.path:join'"):
+            load_model(tmp_path, code=code)
+    with pytest.raises(UsageError, match="no classmethod 'load'"):
+        load_model(tmp_path, code="os:getcwd")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("lstm", "lstm.safetensors"), ("xgb", "xgb.ubj")])

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from perpwalk import reports
 from perpwalk.reports import words
-from perpwalk.reports.pages import assembly, heat, over_time
+from perpwalk.reports.pages import assembly, heat, over_time, run_view
 from perpwalk.reports.pages.curves import forecast_charts
 from perpwalk.reports.pages.packing import Pack
 from perpwalk.reports.pages.run_view import render_page
@@ -338,3 +338,31 @@ def test_an_optional_table_is_shown_where_its_file_is(run: Run, tmp_path: Path) 
     (other.path / "placebo.csv").write_text("seed,auc\n1,0.50\n2,0.51\n")
 
     assert "Further checks" in page_of(Run(other.path))
+
+
+def test_a_page_holds_so_many_rows_and_says_where_the_others_are(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Tables keep their last rows, curves the lowest and the highest bar of every stretch.
+    """
+    data = reports.page_data(run)
+    monkeypatch.setattr(run_view, "MOST_ROWS", 3)
+    monkeypatch.setattr(over_time, "MOST_BARS", 50)
+
+    document, blob = opened(run_view._document(data))
+
+    assert ("not all rows shown", f"the last 3 of {len(data.orders):,}: orders.csv") in (
+        run_view._facts(data)
+    )
+    assert 3 == document["grids"]["orders"]["rows"]
+    bars = document["overTime"]
+    assert ("curves", f"lowest and highest of every {bars['stretch']} bars") in (
+        run_view._facts(data)
+    )
+    values = array(bars["panels"][0]["series"][0]["values"], blob)
+    equity = data.equity["equity"].to_numpy()
+    assert len(values) <= 2 * (len(equity) // bars["stretch"] + 2) < len(equity)
+    assert np.float32([equity.min(), equity.max(), equity[-1]]).tolist() == [
+        values.min(), values.max(), values[-1],
+    ]  # fmt: skip

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from engine import crew
-from perpwalk import run_config
+from engine.verify import verify_run
+from perpwalk import run_config, runs
 from perpwalk.config import Config
 from perpwalk.errors import UsageError
 from perpwalk.runs import Run
@@ -130,3 +131,103 @@ def test_code_that_the_user_keeps_elsewhere_is_loaded(tmp_path: Path) -> None:
     run = run_of(tmp_path / "results" / "run", strategy={"name": f"{own}:Mine"})
 
     assert f"{own}:Mine" == run_config.config_of(run).strategy.name
+
+
+# ── code that only the run names ─────────────────────────────────────────────────────────────────
+
+
+def test_verify_runs_no_command_that_a_run_names_as_its_model(tmp_path: Path) -> None:
+    """Whatever can be imported can be named, with parameters: nothing of it is called."""
+    made = tmp_path / "made"
+    model = {"kind": "subprocess:Popen", "params": {"args": ["touch", str(made)]}}
+    run = run_of(tmp_path / "results" / "x" / "run", model=model)
+
+    with pytest.raises(
+        UsageError, match=r"names code \(model\.kind: subprocess\).*--code subprocess"
+    ):
+        verify_run(run.path, samples=1)
+
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("code", ["json", "json:Mine"])
+def test_code_that_the_user_names_himself_is_loaded(tmp_path: Path, code: str) -> None:
+    """By its module, or by its whole name."""
+    run = run_of(tmp_path / "run", strategy={"name": "json:Mine"})
+
+    with pytest.raises(run_config.UnnamedCodeError, match="strategy.name: json"):
+        run_config.config_to_load(run, ["csv"])
+    assert "json:Mine" == run_config.config_to_load(run, [code]).strategy.name
+
+
+def test_every_place_where_code_is_named_is_asked_about(tmp_path: Path) -> None:
+    """Strategy, label, model, slippage and features, all in one message with what to say."""
+    own = tmp_path / "mine.py"
+    own.write_text("")
+    sections = {
+        "strategy": {"name": f"{own}:S"}, "label": {"kind": "label_mod:f"},
+        "model": {"kind": "model_mod:M"}, "broker": {"slippage": {"kind": "slip_mod:S"}},
+        "features": {"modules": [str(own)]},
+    }  # fmt: skip
+    run = run_of(tmp_path / "run", **sections)
+
+    with pytest.raises(UsageError) as told:
+        run_config.config_to_load(run)
+    asked = str(told.value).partition("say ")[2]
+
+    expected = f"--code {own} --code label_mod --code model_mod --code slip_mod"
+    assert expected == asked
+    run_config.config_to_load(run, expected.replace("--code ", "").split())
+
+
+def test_perpwalks_own_strategies_need_no_word(tmp_path: Path) -> None:
+    """They came with perpwalk."""
+    run = run_of(tmp_path / "run", strategy={"name": "strategies.hold:Hold"})
+
+    assert "strategies.hold:Hold" == run_config.config_to_load(run).strategy.name
+
+
+@pytest.mark.parametrize(
+    ("where", "text", "loads"),
+    [
+        ("own/x.yaml", "strategy: {name: 'json:Mine'}", True),
+        ("own/x.yaml", "strategy: {name: 'json:Other'}", True),  # the same module
+        ("own/x.yaml", "strategy: {name: 'csv:Mine'}", False),
+        ("own/x.yaml", "strategy: [", False),
+        ("own/x.yaml", None, False),
+        ("results/x.yaml", "strategy: {name: 'json:Mine'}", False),
+    ],
+)
+def test_a_configuration_of_the_users_own_names_code_too(
+    tmp_path: Path, where: str, text: str | None, loads: bool
+) -> None:
+    """It counts as his where it lies as it did when he ran it, outside the results."""
+    file = tmp_path / where
+    run = run_of(tmp_path / "results" / "x" / "run", strategy={"name": "json:Mine"})
+    made_from(run, str(file))
+    file.parent.mkdir(exist_ok=True)
+    if text is not None:
+        file.write_text(text)
+
+    if loads:
+        assert "json:Mine" == run_config.config_to_load(run).strategy.name
+    else:
+        with pytest.raises(run_config.UnnamedCodeError):
+            run_config.config_to_load(run)
+
+
+def test_a_configuration_beside_whoever_asks_is_not_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path would be another file for everyone: a workspace may come as a whole."""
+    run = run_of(tmp_path / "results" / "x" / "run", strategy={"name": "json:Mine"})
+    made_from(run, "x.yaml")
+    (tmp_path / "x.yaml").write_text("strategy: {name: 'json:Mine'}")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(run_config.UnnamedCodeError):
+        run_config.config_to_load(run)
+
+
+def made_from(run: Run, file: str) -> None:
+    runs.write_json(run.path / "manifest.json", {"status": "finished", "config_files": [file]})

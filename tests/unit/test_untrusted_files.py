@@ -13,15 +13,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from fuzz_targets import good_run
 from pyarrow import feather, parquet
 
 from engine.variants import parse_grid
-from perpwalk import strict
+from perpwalk import reports, runs, strict
+from perpwalk.cache import Cache
 from perpwalk.config import resolve
 from perpwalk.data import files, read_bars
 from perpwalk.data.examine import examine_files
 from perpwalk.data.store import SeriesKey
 from perpwalk.errors import ConfigError, DataError, UsageError
+from perpwalk.models import load_model
+from perpwalk.preprocess import Preprocessor
 from perpwalk.reports import data_page
 
 HOUR = pd.Timedelta("1h")
@@ -162,3 +166,119 @@ def test_names_of_files_and_columns_are_text_on_the_data_page(tmp_path: Path) ->
     page = (tmp_path / "page.html").read_text()
     assert "alert(1)" in page
     assert "<script>" not in page
+
+
+# ── links ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "notes.txt", "models/fold-000/features.json"])
+@pytest.mark.parametrize("target", ["file", "folder", "nothing"])
+def test_a_run_that_holds_a_link_is_not_read(tmp_path: Path, name: str, target: str) -> None:
+    """Whatever is linked, wherever it leads: one message with the name of the link."""
+    run = good_run(tmp_path / "w")
+    (tmp_path / "file").write_text("secret")
+    (tmp_path / "folder").mkdir()
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(tmp_path / target)
+
+    with pytest.raises(UsageError, match=f"holds a link, {name}; perpwalk writes none"):
+        runs.load_run(run)
+
+
+def test_tables_and_documents_are_not_read_through_a_link(tmp_path: Path) -> None:
+    """Also where a run is read without being opened as finished: while runs are listed."""
+    run = good_run(tmp_path / "w")
+    for name in ("audit.json", "metrics.csv", "equity.parquet", "config.yaml"):
+        (run / name).rename(tmp_path / name)
+        (run / name).symlink_to(tmp_path / name)
+    read = runs.Run(run)
+
+    for one in ("audit", "metrics", "equity", "config_text"):
+        with pytest.raises(UsageError, match="is a link"):
+            getattr(read, one)
+
+
+def test_a_models_files_are_not_read_through_a_link(tmp_path: Path) -> None:
+    """Neither what says which model it is, nor how its features are scaled."""
+    (tmp_path / "x").write_text('{"kind": "majority", "format": 1, "up_rate": 0.5}')
+    for name in ("config.json", "features.json", "scaler.json"):
+        (tmp_path / name).symlink_to(tmp_path / "x")
+
+    with pytest.raises(UsageError, match=r"config\.json is a link"):
+        load_model(tmp_path)
+    with pytest.raises(DataError, match="is a link"):
+        Preprocessor.load(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["files/a", "files", "entry.json", ".", "..", "files/more"])
+def test_an_entry_of_the_cache_with_a_link_is_not_there(tmp_path: Path, where: str) -> None:
+    """What a link in the cache leads to is neither copied nor removed."""
+    cache = Cache(tmp_path / "cache", 10**6)
+    cache.keep("fits", "kk", lambda folder: (folder / "a").write_bytes(b"content"))
+    linked = tmp_path / "cache" / "fits" / "kk" / "kk" / where
+    linked = linked.parent if where == "." else linked.parent.parent if where == ".." else linked
+    kept = tmp_path / "kept"
+    if linked.exists():
+        linked.rename(kept)
+    else:
+        kept.mkdir()
+    linked.symlink_to(kept)
+
+    assert not cache.take("fits", "kk", tmp_path / "taken")
+
+    assert kept.exists()
+    assert not (tmp_path / "taken").exists()
+
+
+def test_what_was_kept_of_an_interrupted_run_is_not_taken_up_through_a_link(tmp_path: Path) -> None:
+    """The folds are made anew; what the link leads to stays as it is."""
+    asked = {"experiment": "x", "variant": "base", "digest": "d" * 64, "key": "k"}
+    with runs.open_run(tmp_path / "results", **asked) as folder:
+        (folder.work / "fold-000").mkdir()
+    (tmp_path / "fold-001").mkdir()
+    (tmp_path / "fold-001" / "fold.json").write_text("{}")
+    (folder.work / "fold-001").symlink_to(tmp_path / "fold-001")
+
+    with runs.open_run(tmp_path / "results", **asked) as folder:
+        assert 0 == folder.resumed_folds
+    assert (tmp_path / "fold-001" / "fold.json").is_file()
+
+
+# ── what is made of a run vouches for it ─────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: reports.redo_page(runs.load_run(path)),
+        lambda path: reports.redo_tearsheet(runs.load_run(path), out=path.parent / "out"),
+        lambda path: runs.require_sealed(runs.load_run(path)),
+    ],
+    ids=["report", "tearsheet", "compare, sweep and placebo"],
+)
+def test_nothing_is_made_of_a_run_that_is_not_as_it_was_written(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    """The first file that is not is named; what a user has laid beside them is no change."""
+    run = good_run(tmp_path / "w")
+    (run / "notes.txt").write_text("mine")
+    runs.require_sealed(runs.load_run(run))
+    trades = (run / "trades.csv").read_text()
+    (run / "trades.csv").write_text(trades.replace("1", "2", 1))
+
+    with pytest.raises(UsageError, match=r"not as it was written: trades\.csv changed"):
+        make(run)
+
+    (run / "trades.csv").write_text(trades)
+    (run / "seeds.csv").write_text("a\n1\n")
+    with pytest.raises(UsageError, match=r"seeds\.csv added"):
+        make(run)
+
+
+def test_features_of_a_fold_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    """A page is drawn of what perpwalk wrote, or not at all."""
+    run = good_run(tmp_path / "w")
+    for content in ('{"selected": [1]}', '{"chosen": []}', "[]", "{"):
+        (run / "models" / "fold-000" / "features.json").write_text(content)
+        with pytest.raises(UsageError, match=r"features\.json"):
+            reports.page_data(runs.load_run(run))

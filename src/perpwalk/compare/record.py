@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from perpwalk import runs
+from perpwalk import runs, strict
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import UsageError
-from perpwalk.strict import parse_json
+from perpwalk.strict import NotAsWrittenError, read_object, read_parquet, refuse_link
 
 FORMAT = "perpwalk-comparison/1"
 JSON_FILE = "comparison.json"
@@ -268,11 +268,12 @@ def load_comparison(path: Path | str) -> Comparison:
     if not file.is_file():
         raise UsageError(f"no comparison at {path}; `perpwalk compare` writes one")
     try:
-        document = parse_json(file.read_text(encoding="utf-8"))
+        refuse_link(file)
+        document = read_object(file)
         if document["format"] != FORMAT:
             raise UsageError(f"{file} has format {document['format']}, this version reads {FORMAT}")
         return _from_document(document, file.parent)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise UsageError(f"{file} is no comparison, or a damaged one: {error}") from error
 
 
@@ -296,12 +297,23 @@ def _from_document(document: dict[str, Any], folder: Path) -> Comparison:
         **tables,
         start=_stamp(document["start"]),
         end=_stamp(document["end"]),
-        curves=pd.read_parquet(folder / CURVES_FILE),
+        curves=_curves(folder / CURVES_FILE),
         findings=tuple(
             Finding(**{**found, "level": Level(found["level"])}) for found in document["findings"]
         ),
         path=folder,
     )
+
+
+def _curves(path: Path) -> pd.DataFrame:
+    """Return the curves: a stamp and a number of each variant per bar."""
+    try:
+        refuse_link(path)
+        found = read_parquet(path, {"close_time": strict.STAMP}, ("close_time",))
+        numbers = {str(name): strict.NUMBER for name in found if name != "close_time"}
+        return strict.typed(found, numbers)
+    except (NotAsWrittenError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {error}; compare again") from error
 
 
 def _stamp(text: str | None) -> pd.Timestamp | None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
-import tokenize
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -503,27 +501,12 @@ def stored_table(folder: Path, sha256: str, columns: Any) -> Table:
     return _arrow_table(content, columns, has_header=True)
 
 
-def _array(data: bytes) -> np.ndarray:
-    """Return the array of a NumPy file, if its header does not promise more than is there."""
-    stream = io.BytesIO(data)
-    major, _ = np.lib.format.read_magic(stream)
-    formats = np.lib.format
-    read = formats.read_array_header_1_0 if major == 1 else formats.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-        raise ValueError("its header does not fit what follows")
-    found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-    return found
-
-
 def _open_npy(content: Content) -> Table:
     """Open a plain array of numbers, as jesse's research module hands candles out."""
     try:
-        array = _array(content.data)
-    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, TypeError) as error:
-        raise DataError(
-            f"the NumPy file is cut short or damaged: {_one_line(error)}", path=content.path
-        ) from error
+        array = strict.parse_npy(io.BytesIO(content.data), len(content.data))
+    except strict.NotAsWrittenError as error:
+        raise DataError(f"the NumPy file {error}", path=content.path) from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise DataError(
             f"holds an array of shape {array.shape} and type {array.dtype}; candles are a table of "

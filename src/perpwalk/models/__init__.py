@@ -105,13 +105,20 @@ def trains_on(section: ModelSection, device: str) -> str:
     return name_of_device(choose_device(device))
 
 
-def load_model(folder: Path) -> FittedModel:
+def load_model(folder: Path, *, code: str | None = None) -> FittedModel:
     """Read a saved model; which kind it is stands in its ``config.json``.
+
+    Parameters
+    ----------
+    code
+        The plug-in that your configuration names (``model.kind``). A folder may come from anybody,
+        so of the names in it only those of the same package are imported.
 
     Raises
     ------
     UsageError
-        The folder holds no model, a part of it is missing, or its plug-in cannot be imported.
+        The folder holds no model, a part of it is missing, or its plug-in is none of ``code``'s
+        package or cannot be imported.
     """
     folder = Path(folder)
     kind = str(read_config(folder)["kind"])
@@ -121,6 +128,11 @@ def load_model(folder: Path) -> FittedModel:
         return built_in.load(folder)
     if ":" not in kind:
         raise UsageError(f"the model in {folder} is of an unknown kind '{kind}'")
+    if code is None or _package(kind) != _package(code):
+        raise UsageError(
+            f"the model in {folder} names code, '{kind[:80]}', that your configuration does not "
+            "name as model.kind; it is not loaded"
+        )
     plugin = _imported(kind)
     if not callable(getattr(plugin, "load", None)):
         raise UsageError(f"model '{kind}' has no classmethod 'load', so {folder} cannot be read")
@@ -161,6 +173,10 @@ def _plugin(kind: str, params: dict[str, Any]) -> SignalModel:
     model: SignalModel = factory(**params)
     _check(model, kind, "SignalModel", ("fit", "timesteps"))
     return model
+
+
+def _package(kind: str) -> str:
+    return kind.partition(":")[0].partition(".")[0]
 
 
 def _imported(kind: str) -> Any:

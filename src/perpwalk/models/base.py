@@ -25,7 +25,7 @@ import pandas as pd
 from perpwalk.domain import Float32Array, FloatArray, IntArray, LabelArray
 from perpwalk.errors import UsageError, UserError
 from perpwalk.finite import require_finite
-from perpwalk.strict import parse_json
+from perpwalk.strict import NotAsWrittenError, file_bytes, parse_json, refuse_link
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 1_000_000
@@ -403,13 +403,14 @@ def read_config(folder: Path, kind: str | None = None) -> Mapping[str, Any]:
     """
     file = folder / CONFIG_FILE
     try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; not a model's")
-        config = parse_json(file.read_text(encoding="utf-8"))
+        refuse_link(file)
+        config = parse_json(file_bytes(file, MAX_CONFIG_BYTES))
     except FileNotFoundError as error:
         raise UsageError(f"no saved model in {folder}: {CONFIG_FILE} is missing") from error
-    except ValueError as error:
-        raise UsageError(f"{file} is not valid JSON: {error}") from error
+    except NotAsWrittenError as error:
+        raise UsageError(f"{file} {error}; refit the model") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("kind"), str):
         raise UsageError(f"{file} does not say which 'kind' of model it describes")
     if kind is not None and (config["kind"], config.get("format")) != (kind, FORMAT):
@@ -425,4 +426,6 @@ def artifact(folder: Path, name: str) -> Path:
     file = folder / name
     if not file.is_file():
         raise UsageError(f"saved model in {folder} is incomplete: {name} is missing")
+    if file.is_symlink():
+        raise UsageError(f"{file} is a link, which is not followed; put the file itself there")
     return file

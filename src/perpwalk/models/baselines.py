@@ -116,10 +116,15 @@ class FittedLogistic:
     def load(cls, folder: Path) -> FittedLogistic:
         """Read what ``save`` wrote."""
         config = read_config(folder, cls.kind)
+        weights = _fact(folder, config, "coefficients")
+        if not isinstance(weights, list):
+            raise _no_number(folder, "coefficients", weights)
         return cls(
-            coefficients=np.array(_fact(folder, config, "coefficients"), dtype=np.float64),
-            intercept=float(_fact(folder, config, "intercept")),
-            strength=float(_fact(folder, config, "strength")),
+            coefficients=np.array(
+                [_checked(folder, "coefficients", one) for one in weights], dtype=np.float64
+            ),
+            intercept=_number(folder, config, "intercept"),
+            strength=_number(folder, config, "strength"),
         )
 
 
@@ -157,7 +162,10 @@ class FittedMajority:
     @classmethod
     def load(cls, folder: Path) -> FittedMajority:
         """Read what ``save`` wrote."""
-        return cls(up_rate=float(_fact(folder, read_config(folder, cls.kind), "up_rate")))
+        up_rate = _number(folder, read_config(folder, cls.kind), "up_rate")
+        if not 0 <= up_rate <= 1:
+            raise UsageError(f"{folder / CONFIG_FILE}: up_rate {up_rate:g} is no share")
+        return cls(up_rate=up_rate)
 
 
 def _fact(folder: Path, config: Any, name: str) -> Any:
@@ -165,3 +173,17 @@ def _fact(folder: Path, config: Any, name: str) -> Any:
         return config[name]
     except KeyError as error:
         raise UsageError(f"{folder / CONFIG_FILE} lacks '{name}'") from error
+
+
+def _number(folder: Path, config: Any, name: str) -> float:
+    return _checked(folder, name, _fact(folder, config, name))
+
+
+def _checked(folder: Path, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _no_number(folder, name, value)
+    return float(value)
+
+
+def _no_number(folder: Path, name: str, value: Any) -> UsageError:
+    return UsageError(f"{folder / CONFIG_FILE}: {name} holds {str(value)[:40]!r}, no number")

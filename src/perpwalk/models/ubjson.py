@@ -17,6 +17,7 @@ from perpwalk.strict import NotAsWrittenError
 MAX_DEPTH = 12  # XGBoost's deepest is 7
 
 _OBJECT, _END, _ARRAY, _TEXT, _LONG, _TYPED, _COUNTED = b"{}[SL$#"
+_NUMBERS = b"iUIlLdD"
 _FORMS = zip(b"iUIlL", (">b", ">B", ">h", ">i", ">q"), strict=True)
 _WHOLE = {marker: struct.Struct(form) for marker, form in _FORMS}
 
@@ -92,6 +93,8 @@ class Reader:
     def _elements(self, depth: int) -> list[Any]:
         typed = self.content[self.at] == _TYPED
         if typed:
+            if self.content[self.at + 1] not in _NUMBERS:
+                raise self.wrong("holds an array of what are no numbers")
             self.at += 2
         count = self.count()
         if typed and count:  # numbers stand in trees only

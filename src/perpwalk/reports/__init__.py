@@ -5,14 +5,13 @@ Each function reads the run's own files and writes into its folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from perpwalk import disk, runs, seal
+from perpwalk import disk, run_files, runs, seal
 from perpwalk.compare.record import PAGE_FILE, Comparison, load_comparison
 from perpwalk.errors import UsageError
 from perpwalk.reports.daily import account_returns
@@ -103,6 +102,9 @@ def redo_tearsheet(
     In the run's own folder the manifest's seal is renewed; ``out``, another folder, leaves the run
     as it is.
     """
+    for one in (run, against):
+        if one is not None:
+            runs.require_sealed(one)
     if out is None:
         with disk.renewed(run.path) as place:
             written = _tearsheet_into(place, run, against, figures)
@@ -125,6 +127,7 @@ def _tearsheet_into(
 
 def redo_page(run: Run) -> Path:
     """Write the report page of a finished run again and renew the manifest's seal."""
+    runs.require_sealed(run)
     with disk.renewed(run.path) as place:
         path = write_page_of(Run(place))
         reseal(Run(place), [path])
@@ -187,7 +190,7 @@ _EXTRAS = {"placebo.csv": "The placebo battery, every column"}
 def _extras(folder: Path) -> dict[str, pd.DataFrame]:
     """Return the optional tables that are there, by title."""
     return {
-        title: pd.read_csv(folder / name)
+        title: run_files.read_table(folder / name)
         for name, title in _EXTRAS.items()
         if (folder / name).is_file()
     }
@@ -205,7 +208,6 @@ def _selected(run: Run) -> dict[str, list[str]]:
         parts = file.parent.relative_to(models).parts
         if parts[0].startswith("seed-"):
             continue
-        found[" ".join(part.removeprefix("fold-") for part in parts)] = [
-            str(name) for name in json.loads(file.read_text(encoding="utf-8"))["selected"]
-        ]
+        name = " ".join(part.removeprefix("fold-") for part in parts)
+        found[name] = run_files.read_document(file)["selected"]
     return found

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from perpwalk import returns as growth
@@ -20,6 +21,7 @@ from perpwalk.reports.pages.packing import Pack, Packed
 
 COLOURS = 8  # --v0 … --v7 of the style sheet
 MOST_VALUES = 500_000  # of all curves of a panel of a comparison: 2 MB before compression
+MOST_BARS = 1_000_000  # of a run: two years of minutes
 Series = dict[str, Any]
 Panel = dict[str, Any]
 
@@ -42,9 +44,13 @@ def panel(
 
 
 def run_over_time(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> dict[str, Any] | None:
-    """Return stamps and panels of a run's account; None without two bars."""
+    """Return stamps and panels of a run's account; None without two bars.
+
+    Of more bars than a page can hold each stretch becomes two, as in a comparison.
+    """
     if len(equity) < 2:
         return None
+    pack = _Thinning(pack, len(equity))
     account = equity["equity"].to_numpy(dtype=float)
     start = equity_before(equity)
     panels = [
@@ -70,7 +76,34 @@ def run_over_time(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> dic
             height=170,
         ),
     ]  # fmt: skip
-    return {"time": pack.stamps(pd.DatetimeIndex(equity["close_time"])), "panels": panels}
+    stamps = pd.DatetimeIndex(equity["close_time"])[pack.rows]
+    return {"time": pack.stamps(stamps), "stretch": pack.stretch, "panels": panels}
+
+
+def stretch_of(count: int) -> int:
+    """Return how many of a run's ``count`` bars two values of its curves stand for; 1 for each."""
+    return 1 if count <= MOST_BARS else -(-2 * count // MOST_BARS)
+
+
+class _Thinning(Pack):
+    """Keeps curves of ``count`` bars in another pack, thinned where there are too many bars."""
+
+    def __init__(self, pack: Pack, count: int) -> None:
+        super().__init__()
+        self._pack = pack
+        self.stretch = stretch_of(count)
+        places = np.arange(count) if self.stretch == 1 else _places(count, self.stretch)
+        self._last = np.append(np.diff(places) != 0, True)  # of those that share a bar
+        self.rows: IntArray = places[self._last]
+
+    def numbers(self, values: npt.ArrayLike, kind: str = "f4") -> Packed:
+        if self.stretch == 1:
+            return self._pack.numbers(values, kind)
+        thin = _extremes(np.asarray(values, dtype=float), self.stretch)
+        return self._pack.numbers(thin[self._last], kind)
+
+    def stamps(self, stamps: pd.DatetimeIndex) -> Packed:
+        return self._pack.stamps(stamps)
 
 
 def _holding(equity: pd.DataFrame, start: float, pack: Pack) -> list[Series]:

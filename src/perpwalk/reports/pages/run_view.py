@@ -14,7 +14,7 @@ from perpwalk.reports import words
 from perpwalk.reports.pages.assembly import render
 from perpwalk.reports.pages.curves import forecast_charts
 from perpwalk.reports.pages.heat import calendars, period_tables
-from perpwalk.reports.pages.over_time import run_over_time
+from perpwalk.reports.pages.over_time import run_over_time, stretch_of
 from perpwalk.reports.pages.packing import Pack, Packed
 from perpwalk.reports.pages.parts import (
     Card,
@@ -32,6 +32,7 @@ from perpwalk.reports.seeds import seeds_of
 
 TEMPLATE = "run.html.j2"
 LEVEL = 0.95
+MOST_ROWS = 100_000  # of a table; the page says where the others are
 Row = Mapping[str, Any]
 
 
@@ -137,6 +138,14 @@ def _facts(data: PageData) -> list[tuple[str, str]]:
         found.append(("decisions", words.count(row["n"])))
     found.append(("bars", words.count(len(data.equity))))
     found.append(("folds", words.count(len(data.folds))))
+    if (stretch := stretch_of(len(data.equity))) > 1:
+        found.append(("curves", f"lowest and highest of every {stretch:,} bars"))
+    shown = {f"{name}.csv": getattr(data, name) for name in _GRIDS} | dict(data.extras)
+    found += [
+        ("not all rows shown", f"the last {MOST_ROWS:,} of {len(frame):,}: {name}")
+        for name, frame in shown.items()
+        if len(frame) > MOST_ROWS
+    ]
     return found
 
 
@@ -269,10 +278,10 @@ _GRIDS = ("trades", "orders", "funding", "folds", "training", "metrics")
 def _document(data: PageData) -> str:
     pack = Pack()
     grids: dict[str, Packed] = {
-        name: pack.table(_with_stamps(getattr(data, name))) for name in _GRIDS
+        name: pack.table(_with_stamps(getattr(data, name).tail(MOST_ROWS))) for name in _GRIDS
     }
     for number, frame in enumerate(data.extras.values()):
-        grids[f"extra-{number}"] = pack.table(_with_stamps(frame))
+        grids[f"extra-{number}"] = pack.table(_with_stamps(frame.tail(MOST_ROWS)))
     invalid = data.audit["verdict"]["overall"] == "invalid"
     return pack.seal(
         {
