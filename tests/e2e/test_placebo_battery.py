@@ -113,7 +113,11 @@ def test_a_strategy_deaf_to_its_signal_makes_the_run_invalid(
     assert "Behaviour and direction" not in (run.path / "tearsheet.html").read_text()
     assert 3 == perpwalk(workspace, "check", str(run.path))
     capsys.readouterr()
-    assert 3 == perpwalk(workspace, "placebo", str(run.path), "--draws", "2", "--json")
+    # Its strategy stands in no file of the user's: he has to name it again.
+    again = ["placebo", str(run.path), "--draws", "2", "--json"]
+    assert 2 == perpwalk(workspace, *again)
+    assert "say --code" in " ".join(capsys.readouterr().err.split())
+    assert 3 == perpwalk(workspace, *again, "--code", "deaf.py")
     told = json.loads(capsys.readouterr().out)
     assert ("invalid", 9) == (told["verdict"]["overall"], len(told["placebo"]))
     assert 3 == perpwalk(workspace, "run", "placebo.yaml", *words[:4])

@@ -602,6 +602,27 @@ def _read_archive(data: bytes, folder: Path) -> None:
     refused(key, rows)
 
 
+# ── the account ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _account_seeds() -> list[bytes]:
+    rng = np.random.default_rng(3)
+    return [rng.bytes(size) for size in (200, 500, 1000, 2000, 4000)]
+
+
+def _read_orders(data: bytes, folder: Path) -> None:
+    """Bytes are a market, an account's settings and orders of every kind; the rules hold."""
+    from hypothesis import HealthCheck, given, settings
+    from order_tapes import account_of, check, tapes
+
+    @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(tapes())
+    def trade(drawn: tuple[Any, Any]) -> None:
+        check(drawn[0], account_of(*drawn))
+
+    trade.hypothesis.fuzz_one_input(data)
+
+
 TARGETS = {
     one.name: one
     for one in (
@@ -643,6 +664,7 @@ TARGETS = {
         Target("preprocessor", _preprocessor_seeds, _read_preprocessor, (b"null", b"NaN", b"[]")),
         Target("cache", _cache_seeds, _read_cache, (b"null", b"../", b"[]")),
         Target("zip", _zip_seeds, _read_zip, (b"PK\x01\x02", b"../", b"\xff\xff\xff\xff")),
+        Target("account", _account_seeds, _read_orders, dear=True),
         Target("archive", _archive_seeds, _read_archive, (b"nan", b"1e999", b'"', b"\n\n")),
     )
 }  # fmt: skip
