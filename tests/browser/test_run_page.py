@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from browser_page import Visit
 from hand_made_run import NASTY, WRONG, replay, write_run
+from long_page import long_page
 
 from perpwalk import reports
-from perpwalk.reports.pages.run_view import PageData, render_page
+from perpwalk.reports.pages.run_view import render_page
 from perpwalk.runs import Run
 
 
@@ -66,6 +67,43 @@ def test_zoom_acts_on_all_panels(visit: Visit, page_file: Path) -> None:
     page.get_by_label("From", exact=True).fill("500")
     opened.settle()
     assert wide / 2 == pytest.approx(whole[0][1] - opened.spans()[0][0], rel=1e-6)
+
+
+def test_two_fingers_zoom_and_move(visit: Visit, page_file: Path) -> None:
+    """Fingers that part to twice their distance show half; moved left they show what came later."""
+    opened = visit(page_file, phone=True)
+    page = opened.page
+    page.locator(".panels[data-stale=no]").wait_for()
+    page.get_by_role("button", name="Zoom in").click()
+    opened.settle()
+    ((from_, to), *_) = opened.spans()
+    stage = page.locator(".panel .stage").first
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    assert box is not None
+    touch = page.context.new_cdp_session(page)
+
+    def put(kind: str, *places: float) -> None:
+        points = [{"x": box["x"] + x, "y": box["y"] + 50, "id": k} for k, x in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    put("touchStart", 150, 210)
+    for apart in (35, 40, 50, 60):
+        put("touchMove", 180 - apart, 180 + apart)
+    opened.settle()
+    ((closer_from, closer_to), *others) = opened.spans()
+    assert all([closer_from, closer_to] == span for span in others)
+    assert (to - from_) / 2 == pytest.approx(closer_to - closer_from, rel=1e-3)
+    assert from_ < closer_from < closer_to < to
+
+    put("touchMove", 60, 180)
+    put("touchEnd")
+    opened.settle()
+    ((later_from, later_to), *_) = opened.spans()
+    assert closer_to - closer_from == pytest.approx(later_to - later_from, rel=1e-6)
+    assert closer_from < later_from
+    assert 1 == page.evaluate("visualViewport.scale")
+    assert [] == opened.logged
 
 
 def test_the_cursor_tells_the_exact_values_of_a_bar(
@@ -221,7 +259,7 @@ def test_an_invalid_run_shows_no_headline_and_stamps_its_charts(
 def test_a_long_run_is_small_and_zooms(visit: Visit, run: Run, tmp_path: Path) -> None:
     """52,000 bars and 20,000 orders: under 10 MB, few points on screen, extremes kept."""
     file = tmp_path / "long.html"
-    data = _long(run, 52_000)
+    data = long_page(run, 52_000, orders=20_000)
     file.write_text(render_page(data), encoding="utf-8")
     assert file.stat().st_size < 10e6
 
@@ -244,34 +282,3 @@ def test_a_long_run_is_small_and_zooms(visit: Visit, run: Run, tmp_path: Path) -
     assert 7 * 86_400_000 == pytest.approx(end - start)
     assert 150 < opened.page.evaluate("document.getElementById('panel-equity').data[0].y.length")
     assert [] == opened.logged
-
-
-def _long(run: Run, bars: int) -> PageData:
-    """Return the tables of a small run stretched to many bars, orders and trades."""
-    rng = np.random.default_rng(3)
-    small = reports.page_data(run)
-    stamps = pd.date_range("2020-01-01", periods=bars, freq="h", tz="UTC").as_unit("ns")
-    price = 2000 * np.exp(np.cumsum(rng.normal(0, 0.005, bars)))
-    gain = rng.normal(0, 20, bars)
-    equity = pd.DataFrame(
-        {
-            "close_time": stamps, "price": price, "position": rng.choice([-5.0, 5.0], bars),
-            "cash": 10_000.0, "equity": 500_000 + np.cumsum(gain), "price_pnl": gain,
-            "fee": rng.uniform(0, 5, bars), "funding": rng.normal(0, 1, bars),
-            "slippage": rng.uniform(0, 1, bars), "liquidation": 0.0, "exposure": 0.9,
-            "traded_notional": 1e4,
-        }
-    )  # fmt: skip
-
-    def stretched(frame: pd.DataFrame, rows: int) -> pd.DataFrame:
-        return frame.iloc[rng.integers(0, len(frame), rows)].reset_index(drop=True)
-
-    return PageData(
-        **{
-            **vars(small),
-            "equity": equity,
-            "orders": stretched(small.orders, 20_000),
-            "trades": stretched(small.trades, 10_000),
-            "predictions": stretched(small.predictions, bars),
-        }
-    )

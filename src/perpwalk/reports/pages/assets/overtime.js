@@ -241,8 +241,33 @@
       return this.view[0] + share * (this.view[1] - this.view[0]);
     }
 
+    // Two fingers: what was between them stays between them. One moves the cursor.
+    pinch(stage) {
+      const fingers = new Map();
+      const place = () => {
+        const [a, b] = [...fingers.values()];
+        return { middle: (a + b) / 2, wide: Math.max(20, Math.abs(a - b)) };
+      };
+      stage.addEventListener("pointerdown", (event) => {
+        if (event.pointerType === "touch") fingers.set(event.pointerId, event.clientX);
+      });
+      stage.addEventListener("pointermove", (event) => {
+        if (!fingers.has(event.pointerId)) return;
+        if (fingers.size !== 2) { fingers.set(event.pointerId, event.clientX); return; }
+        const before = place();
+        const about = this.stampAt(stage, { clientX: before.middle });
+        fingers.set(event.pointerId, event.clientX);
+        const after = place();
+        this.zoom(before.wide / after.wide, about);
+        this.pan((before.middle - after.middle) / Math.max(1, stage.clientWidth - LEFT - RIGHT));
+      });
+      for (const name of ["pointerup", "pointercancel", "pointerleave"])
+        stage.addEventListener(name, (event) => fingers.delete(event.pointerId));
+    }
+
     listen(stage) {
       let drag = null;
+      this.pinch(stage);
       stage.addEventListener("pointermove", (event) => {
         const at = this.stampAt(stage, event);
         if (drag === null) { this.pointAt(at); this.showNearest(stage, event); return; }
