@@ -81,7 +81,7 @@ def attempt(asked: dict[str, Any], root: Path, shared: Shared, aside: Path) -> d
     operations, fits = shared.get()
     answer = {
         "code": os.waitstatus_to_exitcode(status), "operations": operations, "fits": fits,
-        "told": told.read_text(), "memory": usage.ru_maxrss / 1024,
+        "told": told.read_text(errors="replace"), "memory": usage.ru_maxrss / 1024,
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
     if asked.get("list"):
@@ -117,7 +117,10 @@ def _together(
             _run(asked, root, shared, told, told)
         forks.append((pid, told))
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid, _ in forks]
-    return [[code, told.read_text()] for code, (_, told) in zip(codes, forks, strict=True)]
+    return [
+        [code, told.read_text(errors="replace")]
+        for code, (_, told) in zip(codes, forks, strict=True)
+    ]
 
 
 def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: Path) -> None:
@@ -126,7 +129,8 @@ def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: 
         from engine import cli
         from engine.walkforward import WalkForward
 
-        output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        told.unlink(missing_ok=True)  # workers of a killed process may still write into it
+        output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(root)
