@@ -843,6 +843,8 @@ def _as_one(problems: list[Any]) -> tuple[Any, int]:
     A setting that may be one thing or another (a number or ``auto``) is wrong in each way at once.
     """
     first = problems[0]
+    if not first["loc"]:  # of the configuration as a whole
+        return first, 1
     *path, last = first["loc"]
     if not isinstance(last, str) or last in _known_keys([str(part) for part in path]):
         return first, 1
