@@ -49,6 +49,7 @@ from perpwalk.errors import DataError, EnvironmentFailedError
 from perpwalk.runs import write_json
 
 _MS = 10**6
+_MONTH = np.timedelta64(1, "M")
 _FINDINGS = "_findings"
 
 
@@ -273,7 +274,7 @@ def _hash(catalog: Catalog, columns: Columns, first: int, last: int) -> str:
     months = {name: digest for name, digest in known.items() if begin <= name <= end}
     for name in {begin, end}:
         month = np.datetime64(name, "M")
-        edges = [int(at.astype("M8[ns]").astype(np.int64)) for at in (month, month + 1)]
+        edges = [int(at.astype("M8[ns]").astype(np.int64)) for at in (month, month + _MONTH)]
         low, high = (int(i) for i in np.searchsorted(columns.time, edges))
         if low < first or high > last:
             cut = slice(max(low, first), min(high, last))
