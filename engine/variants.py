@@ -185,7 +185,10 @@ def finished_in(folder: Path) -> list[Asked]:
 
 
 def _is_finished(path: Path) -> bool:
-    if path.name.startswith(".") or not (path / "manifest.json").is_file():
+    # One that was killed just before it took its place is whole, and is put there when it is asked.
+    if path.name.startswith(".") or path.name.endswith(runs.PARTIAL):
+        return False
+    if not (path / "manifest.json").is_file():
         return False
     return bool(Run(path).manifest.get("status") == "finished")
 
