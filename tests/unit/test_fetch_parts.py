@@ -161,6 +161,7 @@ def _lying_bomb() -> bytes:
         (b"PK\x03\x04 not really", "damaged"),
         (b"", "damaged"),
     ],
+    ids=lambda one: one if isinstance(one, str) else "archive",  # its bytes hold the time of day
 )  # fmt: skip
 def test_hostile_archives_are_refused(packed, says):
     """Bombs, links, names that lead elsewhere, nested and damaged archives are no data."""
