@@ -121,8 +121,9 @@ def compare(
         files={one.asked.name: one.asked.files for one in answered if one.asked.files},
     )
     with disk.written_together(folder) as fresh:
-        reports.write_comparison_page(load_comparison(write_comparison(found, fresh)))
-    return load_comparison(folder)
+        written = load_comparison(write_comparison(found, fresh))
+        reports.write_comparison_page(written)
+    return replace(written, path=folder)
 
 
 def _declare(out: Path, prior: int) -> None:

@@ -93,7 +93,7 @@ def is_as_written(folder: Path) -> bool:
 
 
 def read_threshold(folder: Path) -> float:
-    """Read what ``write_threshold`` wrote."""
+    """Read the threshold that ``write_end`` wrote."""
     return float(read_object(folder / _FOLD)["threshold"])
 
 

@@ -102,9 +102,8 @@ def _of_own_files(run: Run) -> Iterator[tuple[str, str]]:
     """
     try:
         files = run.manifest.get("config_files")
-    except (
-        UserError
-    ):  # damaged or missing, which is told where it is needed: it vouches for nothing
+    except UserError:
+        # Damaged or missing, which is told where it is needed: it vouches for nothing.
         return
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perpwalk.domain import Finding, Level
+from perpwalk.remembered import Remembered
 from perpwalk.uncertainty.bootstrap import Target, bootstrap_estimates
 from perpwalk.uncertainty.estimate import Estimate, Interval
 
@@ -54,19 +55,17 @@ def of_forecasts(figure: Figure) -> Figure:
     Variants of a strategy over one trained model share their forecasts, and with them the figures
     that no threshold enters. They are told apart by content: same bits in, same answer out.
     """
-    known: dict[bytes, tuple[Estimate, tuple[Finding, ...]]] = {}
+    known: Remembered[bytes, tuple[Estimate, list[Finding]]] = Remembered(_REMEMBERED)
 
     @functools.wraps(figure)
     def remembered(scored: Any, setting: Setting, findings: list[Finding]) -> Estimate:
-        key = scored.forecasts_digest(repr(setting))
-        if key not in known:
+        def made() -> tuple[Estimate, list[Finding]]:
             told: list[Finding] = []
-            found = figure(scored, setting, told)
-            if len(known) >= _REMEMBERED:
-                known.pop(next(iter(known)))
-            known[key] = found, tuple(told)
-        findings += known[key][1]
-        return known[key][0]
+            return figure(scored, setting, told), told
+
+        found, told = known.get(scored.forecasts_digest(repr(setting)), made)
+        findings += told
+        return found
 
     return remembered
 

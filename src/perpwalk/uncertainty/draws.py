@@ -165,11 +165,11 @@ def kept(asked: Asked, make: Callable[[], tuple[Draws, ...]]) -> tuple[Draws, ..
     stay while there is room, the ones not asked for longest leaving first: many series have no
     memory of their own and take the shortest blocks allowed, in each period and in each variant.
     """
-    for held in (_LAST, _OFTEN):
-        if asked in held:
-            if held is _OFTEN:
-                _OFTEN.move_to_end(asked)
-            return tuple(replace(part, _known={}) for part in held[asked])  # no means of another's
+    held = _LAST.get(asked) or _OFTEN.get(asked)
+    if held is not None:
+        if asked in _OFTEN:
+            _OFTEN.move_to_end(asked)
+        return tuple(replace(part, _known={}) for part in held)  # and no means of another's
     drawn = make()
     _LAST.clear()
     if asked in _ONCE:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -20,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from perpwalk.domain import FloatArray
+from perpwalk.remembered import Remembered
 from perpwalk.returns import drawdowns
 from perpwalk.uncertainty.bootstrap import (
     OfMeans,
@@ -65,18 +65,13 @@ def _once(figure: Callable[[FloatArray, float, int, int], Found]) -> Callable[..
 
     They are told apart by content: same bits in, same answer out.
     """
-    known: OrderedDict[tuple[bytes, float, int, int], Found] = OrderedDict()
+    known: Remembered[tuple[bytes, float, int, int], Found] = Remembered(_REMEMBERED)
 
     @functools.wraps(figure)
     def remembered(values: FloatArray, confidence: float, resamples: int, seed: int) -> Found:
         content = np.ascontiguousarray(values, dtype=np.float64)
         key = (hashlib.sha256(content.tobytes()).digest(), confidence, resamples, seed)
-        if key not in known:
-            known[key] = figure(values, confidence, resamples, seed)
-            if len(known) > _REMEMBERED:
-                known.popitem(last=False)
-        known.move_to_end(key)
-        return known[key]
+        return known.get(key, lambda: figure(values, confidence, resamples, seed))
 
     return remembered
 
