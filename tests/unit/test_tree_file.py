@@ -88,7 +88,7 @@ HOSTILE: list[tuple[str, str, Callable[[bytes], bytes]]] = [
      lambda c: c.replace(b"i\x00i\x01i\x02", b"i\x00i\x02i\x02")),
     ("a tree of another group", "tree_info", lambda c: c.replace(b"i\x00i\x00L", b"i\x00i\x01L")),
     ("more after its end", "after its end", lambda c: c + b"{"),
-    ("its first half", "of tree 0", lambda c: c[: len(c) // 2]),
+    ("an end amid the first tree", "of tree 0", lambda c: c[: c.index(b"tree_param") + 60]),
     ("nothing", "cut short", lambda _: b""),
     ("text", "marker", lambda _: b'"{}"'),
     ("nested without end", "too deeply", lambda _: b"[#L" + (bytes(7) + b"\x01[#L") * 99),
