@@ -12,6 +12,8 @@ import contextlib
 import functools
 import logging
 import os
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ Backend = Literal["loky", "dask", "ray"]
 R = TypeVar("R")
 ATTEMPTS = 3  # starts without a single result, or of one task, before it is given up
 CONNECT_SECONDS = 30
+_LOOK_SECONDS = 1  # between two looks of a worker at whether its owner lives
 WORKER_BYTES = 1 << 30  # a worker with torch and a fold takes half of it; the asking process, too
 _INSTALL = "pip install 'perpwalk[cluster]'"
 
@@ -153,9 +156,10 @@ def _numbered(number: int, task: Callable[..., R], common: Any, what: Any) -> tu
 
 @dataclass(frozen=True)
 class _InFile:
-    """Lies in a file that the workers of this machine map into memory."""
+    """Lies in a file that the workers of the process ``owner`` map into memory."""
 
     path: str
+    owner: int
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,8 @@ class _InRay:
 
 def _opened(common: Any) -> Any:
     if isinstance(common, _InFile):
+        if common.owner != os.getpid():
+            _leave_with(common.owner)
         return _mapped(common.path)
     if isinstance(common, _InRay):
         import ray
@@ -178,6 +184,22 @@ def _opened(common: Any) -> Any:
 @functools.lru_cache(maxsize=4)
 def _mapped(path: str) -> Any:
     return joblib.load(path, mmap_mode="r")
+
+
+@functools.cache
+def _leave_with(owner: int) -> None:
+    """End this worker soon after the process it works for: what was killed asks for nothing more.
+
+    Otherwise it would finish its fit beside whoever takes the run up again, and then hold its
+    memory for minutes.
+    """
+    threading.Thread(target=_end_after, args=(owner,), daemon=True).start()
+
+
+def _end_after(owner: int) -> None:
+    while os.getppid() == owner:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)  # like a kill: nothing half-made is ever in sight
 
 
 # ── backends ─────────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +221,9 @@ def _parallel(jobs: int) -> Parallel:
 @contextlib.contextmanager
 def _loky(crew: Crew, common: Sequence[Any]) -> Entered:
     with disk.scratch() as folder:  # what a killed process left is removed by the next
-        files = [_InFile(str(folder / f"{number}.joblib")) for number in range(len(common))]
+        files = [
+            _InFile(str(folder / f"{number}.joblib"), os.getpid()) for number in range(len(common))
+        ]
         for file, one in zip(files, common, strict=True):
             joblib.dump(one, file.path)
         with joblib.parallel_config("loky", inner_max_num_threads=crew.threads):

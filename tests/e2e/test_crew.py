@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -291,6 +296,33 @@ def test_a_fold_that_every_machine_fails_ends_the_run(importable: None, tmp_path
     with pytest.raises(EnvironmentFailedError, match=r"fold \d failed: OSError.*No space"):
         walked(by(small(full=str(full)), jobs=2), tmp_path / "work")
     assert 60 - 5 * 2 - 1 >= len(list(full.iterdir())) >= 60 - 5 * 3
+
+
+def test_the_workers_of_a_killed_process_go_with_it(tmp_path: Path) -> None:
+    """Both are amid a task that never ends, and are gone seconds after who asked for it."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    asked = (
+        "import crew_tasks; from engine.crew import Crew; from engine.progress import Silent\n"
+        f"common, tasks = [{str(pipe)!r}], [(0, 0), (0, 1)]\n"
+        "list(Crew(jobs=2).run(crew_tasks.never_done, common, tasks, Silent()))"
+    )
+    path = os.pathsep.join([str(REFERENCE), os.environ.get("PYTHONPATH", "")])
+    asking = subprocess.Popen([sys.executable, "-c", asked], env={**os.environ, "PYTHONPATH": path})
+    said, held = b"", os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while said.count(b"\n") < 2:
+            assert select.select([held], [], [], 60)[0], "no worker has begun"
+            said += os.read(held, 100)
+        asking.kill()
+        assert select.select([held], [], [], 30)[0], "the workers are still there"
+        assert b"" == os.read(held, 100)  # its end: nobody holds it any more
+    finally:
+        os.close(held)
+        asking.kill()
+        asking.wait()
+        for worker in said.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(worker), signal.SIGKILL)
 
 
 def test_workers_that_only_die_are_given_up(importable: None) -> None:

@@ -43,6 +43,15 @@ def die(common: object, what: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def never_done(pipe: str, what: object) -> None:
+    """Say who works, hold on to the pipe, and work for ever."""
+    with Path(pipe).open("w") as held:
+        held.write(f"{os.getpid()}\n")
+        held.flush()
+        while True:
+            signal.pause()
+
+
 class Mortal(LogisticModel):
     """Kills the process it is fitted in, once; or refuses; and notes its threads.
 
