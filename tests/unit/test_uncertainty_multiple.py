@@ -72,6 +72,15 @@ def test_resamples_are_those_of_the_library(seed: int) -> None:
     assert tuple(steps.superior_models) == superior
 
 
+def test_all_are_named_where_the_last_is_found_in_a_later_round() -> None:
+    """The plainly better hide the others at first; without them all of the rest are better too."""
+    noise = np.random.default_rng(10).normal(0.0, 0.01, size=(400, 4))
+    gains = np.array([0.01, 0.01, 0.0017, 0.0017])
+    _, superior = spa_and_stepm(np.zeros(400), -(noise + gains), 2, reps=200, seed=3)
+
+    assert (0, 1, 2, 3) == superior
+
+
 def test_models_that_know_nothing_are_not_superior() -> None:
     """The best of four lucky ones: a large p, no superior model, all in the set."""
     rng = np.random.default_rng(3)

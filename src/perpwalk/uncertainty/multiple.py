@@ -146,17 +146,30 @@ def spa_and_stepm(
     level: float = LEVEL,
 ) -> tuple[SuperiorAbility, tuple[int, ...]]:
     """Return what ``spa`` and ``stepm`` return, from one set of resamples instead of two."""
-    from arch.bootstrap import StepM
+    from arch.bootstrap import SPA
 
     benchmark, models = _same_rows(losses_benchmark, losses_models)
-    test = StepM(
-        benchmark, models, size=level, block_size=_rows(block), reps=reps, studentize=True,
-        seed=seed,
-    )  # fmt: skip
-    test.spa.bootstrap = _Resamples(benchmark[:, None] - models, _rows(block), seed)
-    ability = _ability(test.spa, benchmark, models, block, reps, seed)
-    test.compute()  # over the values that its own first test has simulated
-    return ability, tuple(sorted(int(column) for column in test.superior_models))
+    test = SPA(benchmark, models, block_size=_rows(block), reps=reps, studentize=True, seed=seed)
+    test.bootstrap = _Resamples(benchmark[:, None] - models, _rows(block), seed)
+    ability = _ability(test, benchmark, models, block, reps, seed)
+    return ability, _step_by_step(test, models.shape[1], level)
+
+
+def _step_by_step(test: Any, count: int, level: float) -> tuple[int, ...]:
+    """Return the models that are better in a first round, or in one without those found before.
+
+    The rounds of the library's ``StepM``, which fails where the last model is found in a later one:
+    it goes on with none left.
+    """
+    left = np.ones(count, dtype=bool)
+    while left.any():
+        test.subset(left)
+        test.compute()  # over the values that its first round has simulated
+        better = test.better_models(level)
+        if len(better) == 0:
+            break
+        left[better] = False
+    return tuple(int(column) for column in np.flatnonzero(~left))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
