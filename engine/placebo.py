@@ -1,7 +1,8 @@
 """``perpwalk placebo``: the run again with its cause taken away, one cause at a time.
 
 Markets, features and folds are computed once; the fits are those of the finished run. What is
-fitted again is fitted on meaningless labels or with another model, through the same stages.
+fitted again is fitted on meaningless labels or with another model, through the same stages. Fits
+that take long are kept in the results folder's cache, so that a battery that was ended goes on.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import pandas as pd
 from engine import audits, making, stages, standing
 from engine.experiment import run_experiment
 from engine.making import Making
+from engine.memory import Memory, open_memory
 from engine.parts import Prepared, Walked
-from engine.progress import Reporter, Silent
+from engine.progress import Reporter, Silent, Within
 from engine.scoring import replayed
 from engine.variants import variant_of_file
 from perpwalk import config as configuration
-from perpwalk import layers, runs
+from perpwalk import disk, layers, runs
 from perpwalk.audit import placebo
 from perpwalk.audit.leaks.permutation import shifted
 from perpwalk.audit.placebo import Kind, Placebo, PlaceboRecord
@@ -95,6 +97,7 @@ class _Treated:
     walked: tuple[Walked, ...]
     own: Score
     draws: int
+    memory: Memory
     tell: Reporter
 
     @classmethod
@@ -105,7 +108,8 @@ class _Treated:
         standing.require_same_data(run, config, audits.hashes_of(markets))
         prepared = make.prepare(config, markets, clock=clock, reporter=Silent())
         walked = making.fits_of(run, prepared)
-        return cls(config, prepared, walked, replayed(config, walked), draws, tell)
+        memory = open_memory(run.path.parent.parent)
+        return cls(config, prepared, walked, replayed(config, walked), draws, memory, tell)
 
     def all(self, *, full: bool) -> list[Placebo]:
         """Return every treatment, the cheap ones first."""
@@ -178,18 +182,30 @@ class _Treated:
         }
         made = []
         for kind, treat in treatments.items():
-            scores = tuple(self._refitted(prepared, treat) for _ in range(again))
+            kept = kind if slow and full else None
+            scores = tuple(self._refitted(prepared, treat, kept) for _ in range(again))
             made.append(self._done(Placebo(kind, f"{kind}{said}", scores, reference)))
         return made
 
     def _refitted(
-        self, prepared: Sequence[Prepared], treat: Callable[[LabelFrame], LabelFrame]
+        self,
+        prepared: Sequence[Prepared],
+        treat: Callable[[LabelFrame], LabelFrame],
+        kept: str | None,
     ) -> Score:
-        """Fit on treated labels, and score on the true ones."""
+        """Fit on treated labels, keeping each fold where ``kept`` names them; score on the true."""
         blind = [replace(one, labels=treat(one.labels)) for one in prepared]
-        walked = stages.walk_forward(blind)
+        walked = stages.walk_forward(blind) if kept is None else self._walk_kept(blind, kept)
         true = [Walked(one, done.results) for one, done in zip(prepared, walked, strict=True)]
         return replayed(self.config, true)
+
+    def _walk_kept(self, prepared: Sequence[Prepared], name: str) -> tuple[Walked, ...]:
+        """Fit what the cache does not hold, by as many processes as the run is asked to take."""
+        tell = Within(self.tell, name)
+        with disk.scratch() as folder:
+            return stages.walk_forward(
+                prepared, work=folder / "folds", memory=self.memory, reporter=tell
+            )
 
 
 def _with_model(prepared: Sequence[Prepared], kind: str) -> tuple[Prepared, ...]:

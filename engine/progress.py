@@ -81,6 +81,25 @@ class Hushed:
         self._tell.detail(text)
 
 
+class Within(Silent):
+    """Hints at all that is told within one step of a stage, and leaves the stage's count alone."""
+
+    def __init__(self, tell: Reporter, step: str) -> None:
+        self._tell, self._step = tell, step
+
+    def say(self, message: str) -> None:
+        """Hint at it."""
+        self.detail(message)
+
+    def step(self, detail: str = "") -> None:
+        """Hint at it."""
+        self.detail(detail)
+
+    def detail(self, text: str) -> None:
+        """Pass it on, with the step it belongs to."""
+        self._tell.detail(f"{self._step}: {text}")
+
+
 class PlainReporter:
     """Plain lines with the time since the start; steps of long stages thinned by time."""
 

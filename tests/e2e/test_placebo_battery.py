@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from command_line import perpwalk
 
 from engine.verify import verify_run
+from engine.walkforward import WalkForward
 from perpwalk import runs
 from perpwalk.audit.verification import Status
 from perpwalk.reports.table import render_table
@@ -121,6 +123,44 @@ def test_a_strategy_deaf_to_its_signal_makes_the_run_invalid(
     told = json.loads(capsys.readouterr().out)
     assert ("invalid", 9) == (told["verdict"]["overall"], len(told["placebo"]))
     assert 3 == perpwalk(workspace, "run", "placebo.yaml", *words[:4])
+
+
+def test_a_full_battery_keeps_its_fits_and_takes_them_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended in the midst it goes on with what is fitted, to the table of an undisturbed one."""
+    network = {"timesteps": 3, "layers": 1, "hidden": 2, "dense": 2, "embedding": 1, "epochs": 1}
+    asked = {
+        **CONFIG,
+        "market": {"simulate": {"bars": 2400, "edge": 0.35}},
+        "model": {"kind": "lstm", "lstm": network},
+        "report": {"tearsheet": False, "html": False},
+    }
+    fit, fitted, most = WalkForward._learn, 0, 4
+
+    def counted(walk: WalkForward, *words: Any) -> Any:
+        nonlocal fitted
+        if walk._config.model.kind == "lstm":
+            if fitted == most:
+                raise KeyboardInterrupt
+            fitted += 1
+        return fit(walk, *words)
+
+    def given(place: str, limit: int) -> tuple[int, int]:
+        """Return the exit code and how many folds of the network were fitted."""
+        nonlocal fitted, most
+        fitted, most = 0, limit
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "placebo.yaml").write_text(yaml.safe_dump(asked))
+        return perpwalk(tmp_path / place, "placebo", "placebo.yaml", "--full"), fitted
+
+    monkeypatch.setattr(WalkForward, "_learn", counted)
+
+    assert (130, 4) == given("ended", 4)
+    code, together = given("whole", 99)
+    assert (code, together - 4) == given("ended", 99)
+    again, whole = (run_of(tmp_path / name).path / "placebo.csv" for name in ("ended", "whole"))
+    assert whole.read_bytes() == again.read_bytes()
 
 
 def test_wrong_usage_says_what_to_do(

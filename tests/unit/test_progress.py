@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from engine.progress import LiveReporter, PlainReporter, reporter
+from engine.progress import LiveReporter, PlainReporter, Within, reporter
 
 
 def lines(stream: io.StringIO) -> list[str]:
@@ -39,6 +39,25 @@ def test_plain_lines_say_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     tell.step("fold 0")
 
     assert "folds 1/2, about 20 s left  fold 0" == lines(stream)[-1]
+
+
+def test_what_is_told_within_a_step_leaves_the_count_alone() -> None:
+    """A stage of its own and its steps are hints, with the name of the step they are within."""
+    stream = io.StringIO()
+    tell = PlainReporter(Console(file=stream, width=100), every_seconds=0)
+    tell.stage("placebos", 1)
+    inner = Within(tell, "labels shuffled")
+    inner.stage("folds", 2)
+    inner.step("fold 0")
+    inner.say("two processes")
+    tell.step()
+
+    assert [
+        "placebos (1) …",
+        "placebos: labels shuffled: fold 0",
+        "placebos: labels shuffled: two processes",
+        "placebos 1/1",
+    ] == lines(stream)
 
 
 def test_a_terminal_gets_a_live_bar() -> None:
