@@ -12,6 +12,7 @@ from engine.walkforward import FoldResult
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, LabelFrame, Market
 from perpwalk.features import FeatureSet
+from perpwalk.models.base import FittedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,11 @@ class Walked:
     def name(self) -> str | None:
         """Its symbol where the account holds several contracts."""
         return self.prepared.name
+
+    @property
+    def models(self) -> dict[int, FittedModel]:
+        """Each fold's model, by the fold's number."""
+        return {result.fitted.fold.number: result.fitted.model for result in self.results}
 
     @property
     def thresholds(self) -> list[float]:

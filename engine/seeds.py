@@ -8,7 +8,7 @@ interrupted run goes on there, and under ``models/seed-11/`` afterwards, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from engine.progress import Reporter
 from engine.stages import StageClock
 from engine.walkforward import WalkForward
 from perpwalk import disk, models, runs
+from perpwalk.audit import fits
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.config import Config
+from perpwalk.domain import Finding, about
 from perpwalk.ledger import Ledger
 from perpwalk.runs import Run, RunFolder
 
@@ -64,6 +66,7 @@ def band(
     _say_cost(asked, walked, clock, reporter)
     prepared = [one.prepared for one in walked]
     scores = [(config.seed, scoring.with_account(scoring.direction(walked), walked, book))]
+    said: list[Finding] = []
     for seed in asked:
         again = stages.walk_forward(
             with_seed(prepared, seed), work=folder.work / runs.seed_name(seed), memory=memory,
@@ -71,8 +74,16 @@ def band(
         )  # fmt: skip
         with clock.stage(f"backtest seed {seed}"):
             scores.append((seed, scoring.replayed(config, again)))
+        said += _trainings(seed, again)
         reporter.say(f"seed {seed}: {scores[-1][1].in_words()}")
-    return SeedBand.of(config.seed, scores)
+    return SeedBand.of(config.seed, scores, said)
+
+
+def _trainings(seed: int, walked: Sequence[Walked]) -> Iterator[Finding]:
+    """Yield what the trainings of one repeat give cause to say."""
+    for one in walked:
+        found = fits.trainings(one.models, seed=seed)
+        yield from found if one.name is None else about(one.name, found)
 
 
 def _say_cost(
@@ -119,11 +130,13 @@ def band_again(
 ) -> SeedBand:
     """Return the band as the kept artifacts of ``others`` make it, without fitting."""
     scores = [(config.seed, scoring.with_account(scoring.direction(walked), walked, book))]
+    said: list[Finding] = []
     for seed in others:
         kept = models_folder / runs.seed_name(seed)
         again = [_kept(one, kept) for one in with_seed([w.prepared for w in walked], seed)]
         scores.append((seed, scoring.replayed(config, again)))
-    return SeedBand.of(config.seed, scores)
+        said += _trainings(seed, again)
+    return SeedBand.of(config.seed, scores, said)
 
 
 def _kept(prepared: Prepared, folder: Path) -> Walked:

@@ -408,7 +408,7 @@ def _contract(walked: Walked) -> Contract:
         findings=(
             *fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
             *fits.missing_features(prepared.features),
-            *fits.trainings({one.fitted.fold.number: one.fitted.model for one in walked.results}),
+            *fits.trainings(walked.models),
         ),
         name=prepared.name,
     )

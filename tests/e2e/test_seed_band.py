@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine import seeds
 from engine.verify import verify_run
 from perpwalk import config, runs
 from perpwalk.audit.verification import Status
+from perpwalk.models import lstm
 
 CONFIG = {
     "name": "band",
@@ -123,6 +125,33 @@ def test_an_interrupted_band_goes_on_where_it_was(
 
     assert "kept from the interrupted run" in (run.path / "run.log").read_text()
     assert only_run(workspace).seeds.equals(run.seeds)
+
+
+def test_a_repeat_whose_training_diverged_is_named_by_seed_and_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R020 of the run's own fold and of the repeat's; ``verify`` finds both in the models."""
+    train = lstm.Training.train_epoch
+
+    def too_fast(training: lstm.Training, epoch: int) -> float:
+        loss = train(training, epoch)
+        return lstm._finite(math.nan if training.rate == 0.5 else loss, epoch, "training loss")
+
+    monkeypatch.setattr(lstm.Training, "train_epoch", too_fast)
+    network = {"timesteps": 3, "hidden": 2, "dense": 2, "epochs": 1, "learning_rate": 0.5}
+    changed = {
+        "market": {"simulate": {"bars": 2500, "edge": 0.3}},
+        "model": {"kind": "lstm", "lstm": network},
+        "compute": {"threads": 1, "seeds": [1]},
+    }
+    (tmp_path / "band.yaml").write_text(yaml.safe_dump(CONFIG | changed))
+    perpwalk(tmp_path, "run", "band.yaml")
+    run = only_run(tmp_path)
+    places = {one["where"] for one in run.audit["findings"] if one["code"] == "R020"}
+    checks = verify_run(run.path, samples=1).checks
+
+    assert {"fold 000", "seed 1 fold 000"} == places
+    assert [] == [one.detail for one in checks if one.status is Status.FAILED]
 
 
 def test_a_model_without_chance_is_trained_once(

@@ -409,6 +409,8 @@ def test_a_training_that_was_started_over_is_reported_by_fold() -> None:
         given_up = (GivenUp(3, 0.05, "the training loss is nan"),)
 
     (told,) = fits.trainings({1: object(), 4: Retried()})
+    (repeat,) = fits.trainings({4: Retried()}, seed=11)
 
     assert ("R020", Level.WARN, "fold 004") == (told.code, told.level, told.where)
     assert "1 attempts given up: at 0.05 in epoch 3 the training loss is nan" == told.observed
+    assert "seed 11 fold 004" == repeat.where

@@ -40,8 +40,12 @@ def missing_features(frame: FeatureFrame) -> Iterator[Finding]:
     )
 
 
-def trainings(models: Mapping[int, object]) -> Iterator[Finding]:
-    """Yield R020 for each fold whose training was started over; ``models`` by fold number."""
+def trainings(models: Mapping[int, object], *, seed: int | None = None) -> Iterator[Finding]:
+    """Yield R020 for each fold whose training was started over; ``models`` by fold number.
+
+    ``seed`` is that of a repeat (``compute.seeds``); None for the run's own.
+    """
+    repeat = "" if seed is None else f"seed {seed} "
     for number, model in models.items():
         given_up = getattr(model, "given_up", ())
         if not given_up:
@@ -52,7 +56,7 @@ def trainings(models: Mapping[int, object]) -> Iterator[Finding]:
         yield Finding(
             code="R020",
             level=Level.WARN,
-            where=f"fold {number:03d}",
+            where=f"{repeat}fold {number:03d}",
             message="training diverged and was started over at a tenth of the learning rate",
             observed=f"{len(given_up)} attempts given up: {told}",
             expected="none",

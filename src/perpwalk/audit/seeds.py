@@ -37,14 +37,19 @@ class SeedBand:
         Whether chance has a part in the model's training.
     table
         One row per seed, columns ``COLUMNS``; None where training was not repeated.
+    trainings
+        What the repeats' trainings gave cause to say.
     """
 
     own: int
     seeded: bool
     table: pd.DataFrame | None = None
+    trainings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of(cls, own: int, scores: Sequence[tuple[int, Score]]) -> SeedBand:
+    def of(
+        cls, own: int, scores: Sequence[tuple[int, Score]], trainings: Sequence[Finding] = ()
+    ) -> SeedBand:
         """Return the band of several seeds' scores, the configuration's own first."""
         rows = [
             (seed, HEADLINE if seed == own else REPEAT, score.rows,
@@ -53,7 +58,7 @@ class SeedBand:
         ]  # fmt: skip
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame[list(FIGURES)] = frame[list(FIGURES)].astype("float64")
-        return cls(own, True, frame)
+        return cls(own, True, frame, tuple(trainings))
 
     @property
     def repeats(self) -> tuple[int, ...]:
@@ -84,7 +89,7 @@ class SeedBand:
             return ()
         if self.table is None:
             return (_single(self.own),)
-        found = [_training(self.table, auc)]
+        found = [*self.trainings, _training(self.table, auc)]
         known = self.table["auc"].dropna()
         skilled = int((known > 0.5).sum())
         if 0 < skilled < len(known):
