@@ -26,11 +26,11 @@ from engine.progress import Hushed, Reporter, Silent
 from engine.variants import Asked, Grid, Item
 from perpwalk import disk, models, reports, runs, trials
 from perpwalk.compare.core import DEFAULT_BY, RESAMPLES, check_metric, compare_variants
-from perpwalk.compare.data import Variant
-from perpwalk.compare.of_run import variant_of
+from perpwalk.compare.data import Variant, refuse_unlike
+from perpwalk.compare.of_run import traded, variant_of
 from perpwalk.compare.record import Comparison, load_comparison, write_comparison
 from perpwalk.compare.search import Trials
-from perpwalk.config import parse_duration
+from perpwalk.config import Config, parse_duration
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import EnvironmentFailedError, UsageError, UserError
 from perpwalk.runs import Run
@@ -96,7 +96,7 @@ def compare(
         raise UsageError(
             "one variant is no comparison: give another configuration or run, or a --grid"
         )
-    _refuse_several(asked)
+    _refuse_unlike(asked)
     _check_loadable(asked)
     if prior_trials is not None:
         _declare(out, prior_trials)
@@ -135,15 +135,13 @@ def _declare(out: Path, prior: int) -> None:
     trials.declare(out, prior)
 
 
-def _refuse_several(asked: Sequence[Asked]) -> None:
-    """Say at once that an account of several contracts is not compared."""
-    several = next((one for one in asked if one.config.markets), None)
-    if several is not None:
-        raise UsageError(
-            f"{several.name} trades {', '.join(several.config.symbols)} in one account; compare "
-            "takes variants of one contract: name one under market, or look at the rows per "
-            "symbol in each run's metrics.csv"
-        )
+def _refuse_unlike(asked: Sequence[Asked]) -> None:
+    """Say before hours of work that accounts of other contracts share no decision."""
+    refuse_unlike([(one.name, traded(one.config.symbols), _interval(one.config)) for one in asked])
+
+
+def _interval(config: Config) -> pd.Timedelta:
+    return parse_duration(config.market.interval, pd.Timedelta(hours=1))
 
 
 def _check_loadable(asked: Sequence[Asked]) -> None:
@@ -273,8 +271,8 @@ def _variant(one: Answered, changes: Mapping[str, str], folder: Path) -> Variant
     }
     return Variant(
         name=one.asked.name,
-        symbol=config.market.symbol,
-        interval=parse_duration(config.market.interval, pd.Timedelta(hours=1)),
+        symbol=traded(config.symbols),
+        interval=_interval(config),
         horizon=1,
         scored=None,
         bars=None,
@@ -308,9 +306,7 @@ def _place(out: Path, answered: Sequence[Answered]) -> Path:
 def _count_trials(answered: Sequence[Answered], out: Path) -> tuple[Trials, tuple[Finding, ...]]:
     """Count the trials of every workspace that the runs lie in, and what is on no record."""
     made = [one.run for one in answered if one.run is not None]
-    bar_seconds = parse_duration(
-        answered[0].asked.config.market.interval, pd.Timedelta(hours=1)
-    ).total_seconds()
+    bar_seconds = _interval(answered[0].asked.config).total_seconds()
     roots = {root.resolve() for root in (out, *(run.path.parent.parent for run in made))}
     ledgers = {root: trials.read(root) for root in sorted(roots)}
     on_record = {asked for ledger in ledgers.values() for asked in ledger.questions}

@@ -18,7 +18,7 @@ from perpwalk.domain import Finding, FloatArray, IntArray, Level, Market, to_ns
 # One row per bar of the replay, stamped with its close. Costs (fee, slippage, liquidation) are
 # positive when paid; funding is positive when received; `price_pnl` is measured at reference
 # prices, before slippage. With several symbols `price` and `position` belong to the first one, and
-# `with_tracks` adds `basket`.
+# `with_tracks` adds `basket` and `basket_funding`.
 EQUITY_COLUMNS = (
     "close_time",
     "price",
@@ -106,7 +106,8 @@ def with_tracks(ledger: Ledger, markets: Sequence[Market]) -> Ledger:
     """Return the account of several contracts with their closes, and what holding all was worth.
 
     ``equity`` gets the column ``basket``: one unit of money, put into all contracts in equal parts
-    at the first close and left there. One contract alone stays as it is.
+    at the first close and left there; and ``basket_funding``: what that received in funding in each
+    bar. One contract alone stays as it is.
     """
     if len(markets) < 2:
         return ledger
@@ -117,7 +118,21 @@ def with_tracks(ledger: Ledger, markets: Sequence[Market]) -> Ledger:
     stamps = to_ns(pd.DatetimeIndex(ledger.equity["close_time"]))
     prices = np.stack([track.at(stamps) for track in tracks])
     basket = (prices / prices[:, :1]).mean(axis=0)
-    return replace(ledger, equity=ledger.equity.assign(basket=basket), tracks=tracks)
+    received = np.zeros(len(stamps))
+    for track, price in zip(tracks, prices[:, 0], strict=True):
+        own = ledger.funding[ledger.funding["symbol"] == track.symbol]
+        received -= settled_per_unit(own, stamps) / (price * len(tracks))
+    return replace(
+        ledger, equity=ledger.equity.assign(basket=basket, basket_funding=received), tracks=tracks
+    )
+
+
+def settled_per_unit(settlements: pd.DataFrame, closes_ns: IntArray) -> FloatArray:
+    """Return what one unit held long paid in funding in each bar, (close before, close]."""
+    stamps = to_ns(pd.DatetimeIndex(settlements["settle_time"]))
+    rows = np.searchsorted(closes_ns, stamps, side="left")
+    paid = (settlements["rate"] * settlements["mark_price"]).to_numpy(dtype=float)
+    return np.bincount(rows, weights=paid, minlength=len(closes_ns) + 1)[:-1].astype(float)
 
 
 def holding_price(equity: pd.DataFrame) -> pd.Series:

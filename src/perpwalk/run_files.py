@@ -46,7 +46,10 @@ TABLES: Mapping[str, tuple[Kinds, tuple[str, ...]]] = {
         ("close_time", "fold", "p_up", "label", "forward_return"),
     ),
     "equity.parquet": (
-        _columns("close_time", f"{_EQUITY} liquidation exposure traded_notional"),
+        _columns(
+            "close_time",
+            f"{_EQUITY} liquidation exposure traded_notional basket basket_funding",
+        ),
         ("close_time", *_EQUITY.split()),
     ),
     "metrics.csv": (_METRICS, FIELDS[: FIELDS.index("slippage") + 1]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ from perpwalk import data, runs, seal
 from perpwalk.audit.check import check_run
 from perpwalk.audit.leaks import Plan
 from perpwalk.audit.verification import Status
+from perpwalk.compare import Comparison
+from perpwalk.compare.measures import HOLD
+from perpwalk.compare.of_run import variant_of
 from perpwalk.config import Config, resolve
 from perpwalk.costs import CostSummary
 from perpwalk.errors import ConfigError, UsageError
+from perpwalk.reports.comparison_table import render
 from perpwalk.reports.table import render_table
 
 A, B = "AAAUSDT", "BBBUSDT"
@@ -191,6 +196,81 @@ def test_signals_computed_bar_by_bar_are_the_same(run: runs.Run) -> None:
     pd.testing.assert_frame_equal(run.equity, book.equity, check_exact=True)
 
 
+@pytest.fixture(scope="module")
+def compared(run: runs.Run) -> Comparison:
+    """Return the comparison of the run with another threshold of its models."""
+    out = run.path.parent.parent
+    return comparing.compare([run, pair(strategy={"threshold": 0.52})], out=out, resamples=200)
+
+
+def test_variants_of_the_same_contracts_are_compared(run: runs.Run, compared: Comparison) -> None:
+    """Decisions of both contracts, at their stamps; figures, page and table say of which."""
+    assert ((A, B), len(run.predictions)) == (compared.contracts, compared.decisions)
+    assert len(run.equity) == compared.bars
+    scored = run.metrics.iloc[-1]
+    mine = next(
+        row["variant"]
+        for row in compared.variants.to_dict("records")
+        if row["config_hash"] == run.question
+    )
+    for metric in ("accuracy", "auc", "total_return", "sharpe", "max_drawdown", "fees"):
+        assert scored[metric] == pytest.approx(compared.value(mine, metric)), metric
+    page = (compared.path / "comparison.html").read_text()
+    assert f"{A}, {B}" in page
+    assert "2 contracts: Kendall" in render(replace(compared, by="accuracy"))
+
+
+def test_holding_is_that_of_the_runs_own_metrics(run: runs.Run, compared: Comparison) -> None:
+    """Growth of the benchmark is ``benchmark_return``, less one fee and what funding took."""
+    held = run.metrics["benchmark_return"].iloc[-1]
+    received = run.equity["basket_funding"].iloc[1:].sum()
+    fee = pair().broker.taker_fee
+
+    assert 1 + held - fee + received == pytest.approx(compared.curves[HOLD].iloc[-1])
+    assert abs(received) > 1e-6
+
+
+def test_each_contract_is_a_period_with_the_runs_own_figures(
+    run: runs.Run, compared: Comparison
+) -> None:
+    """Calls on a contract and what it added are those of its row in ``metrics.csv``."""
+    rows = compared.periods[compared.periods["period_kind"] == "symbol"]
+    rows = rows[rows["variant"].isin(compared.variants.set_index("config_hash").loc[
+        [run.question], "variant"
+    ])].set_index(["period", "metric"])["value"]  # fmt: skip
+    own = run.metrics[run.metrics["period_kind"] == "symbol"].set_index("period")
+
+    for symbol in (A, B):
+        for metric in ("accuracy", "auc", "total_return"):
+            assert own.loc[symbol, metric] == pytest.approx(rows[symbol, metric]), (symbol, metric)
+
+
+def test_finished_runs_of_several_contracts_are_compared(compared: Comparison) -> None:
+    """Given as folders they are the same question, in the same place, with the same answer."""
+    folders = [(compared.path / way).resolve() for way in compared.variants["run"]]
+    again = comparing.compare(folders, out=compared.path.parent.parent, resamples=200)
+
+    assert compared.path == again.path
+    for name in ("metrics", "periods"):
+        one, other = (
+            getattr(found, name)["value"].dropna().tolist() for found in (compared, again)
+        )
+        assert sorted(one) == sorted(other)
+
+
+def test_a_run_made_before_says_to_make_it_again(copy: Path, compared: Comparison) -> None:
+    """Without what holding all of them received there is no benchmark to compare with."""
+    equity = pd.read_parquet(copy / "equity.parquet").drop(columns="basket_funding")
+    runs.write_parquet(copy / "equity.parquet", equity)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    runs.write_json(copy / "manifest.json", seal.sealed(manifest, copy))
+    other = (compared.path / compared.variants["run"].iloc[0]).resolve()
+
+    with pytest.raises(UsageError, match="no column 'basket_funding': it was made before"):
+        variant_of(runs.load_run(copy), "old")
+    assert variant_of(runs.load_run(other), "new").takes_part
+
+
 def test_an_interrupted_run_keeps_each_contracts_folds(
     tmp_path: Path, run: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,9 +297,10 @@ def test_an_interrupted_run_keeps_each_contracts_folds(
 
 
 def test_what_cannot_be_done_is_said_before_anything_starts(run: runs.Run, tmp_path: Path) -> None:
-    """A comparison of such accounts; a contract too short to be tested, by its name."""
-    with pytest.raises(UsageError, match=f"pair trades {A}, {B} in one account; compare takes"):
-        comparing.compare([run, pair(seed=8)], out=tmp_path)
+    """A comparison of unlike accounts; a contract too short to be tested, by its name."""
+    alone = pair(markets=[], market={**PAIR["market"], "symbol": A}, broker={})
+    with pytest.raises(UsageError, match=rf"U008: pair and .*pair.* trade {A}\+{B} and {A}: "):
+        comparing.compare([run, alone], out=tmp_path)
     short = [{"symbol": A}, {"symbol": B, "simulate": {"bars": 400}}]
     with pytest.raises(ConfigError, match=f"^{A}: .*not enough data"):
         run_experiment(pair(markets=short), out=tmp_path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
 
 from perpwalk.compare.core import weigh
 from perpwalk.compare.data import Bars, Variant, common_set
+from perpwalk.domain import from_ns, to_ns
 from perpwalk.metrics import Scored
 
 HOUR = pd.Timedelta(hours=1)
@@ -72,6 +73,34 @@ def _variant(name, stamps, moves, up, opinion, cost) -> Variant:
         name=name, symbol="SIM", interval=HOUR, horizon=1, scored=scored, bars=bars,
         persistence=persistence, facts={"verdict": "inconclusive", "model": "made up"},
     )  # fmt: skip
+
+
+def on_contracts(**each: Variant) -> Variant:
+    """Return the decisions of several variants, each on a contract of its own, as one account's.
+
+    Decisions of one stamp stand in the order in which the contracts are given; the account is the
+    first one's.
+    """
+    first = next(iter(each.values()))
+    stamps = np.concatenate([to_ns(one.scored.close_time) for one in each.values()])
+    order = np.argsort(stamps, kind="stable")
+    columns = {
+        field.name: np.concatenate([getattr(one.scored, field.name) for one in each.values()])
+        for field in fields(Scored)
+        if field.name not in ("close_time", "symbol")
+    }
+    symbols = np.repeat(list(each), [len(one.scored) for one in each.values()])
+    return replace(
+        first,
+        symbol="+".join(sorted(each)),
+        scored=Scored(close_time=from_ns(stamps), symbol=symbols, **columns).part(order),
+        persistence=np.concatenate([one.persistence for one in each.values()])[order],
+    )
+
+
+def deciding_at(variant: Variant, rows: object) -> Variant:
+    """Return a variant that decided at some of its stamps only; its account stays."""
+    return replace(variant, scored=variant.scored.part(rows), persistence=variant.persistence[rows])
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,14 @@ def test_holding_means_holding_all_in_equal_parts() -> None:
     assert (120 / 100 + 60 / 50) / 2 == pytest.approx(holding_price(ledger.equity).iloc[-1])
 
 
+def test_holding_all_receives_what_each_holding_would() -> None:
+    """B settles 1 % at its price of 55, bought for half of the money at 50."""
+    received = book().equity.set_index("close_time")["basket_funding"]
+
+    assert -0.01 * 55 / 50 / 2 == pytest.approx(received[at(5)])
+    assert [at(5)] == received.index[received != 0].tolist()
+
+
 def test_each_contracts_row_says_what_it_added_and_cost() -> None:
     """Fees, funding, trades and contributions of the rows add up to the account's."""
     ledger = book()

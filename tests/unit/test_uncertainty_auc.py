@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perpwalk.domain import FloatArray
 from perpwalk.uncertainty.auc import (
     Placements,
     auc,
     delong_covariance,
     delong_interval,
     delong_test,
+    delong_test_of_groups,
     null_sd,
     placements,
 )
@@ -43,6 +45,55 @@ def test_delong_of_two_scores() -> None:
     assert found is not None
     assert 0.7985957062499252 == pytest.approx(found.z, abs=1e-6)
     assert 0.42452487817121176 == pytest.approx(found.p_two_sided, abs=1e-6)
+
+
+def test_delong_of_groups_of_one_row_is_delongs() -> None:
+    """Case delong_pair with every row a group of its own, and with every row twice in its group."""
+    up = np.array(LABEL) == 1
+    plain = delong_test(placed(LABEL, SCORE_A), placed(LABEL, SCORE_B))
+    assert plain is not None
+
+    for copies in (1, 2):
+        label, a, b = (np.repeat(column, copies) for column in (LABEL, SCORE_A, SCORE_B))
+        groups = np.repeat(np.arange(len(up)), copies)
+        found = delong_test_of_groups(placed(label, a), placed(label, b), label == 1, groups)
+        assert found is not None
+        assert plain.z == pytest.approx(found.z, rel=1e-12)
+
+
+def test_delong_of_groups_against_its_definition() -> None:
+    """Obuchowski's sums over groups, written out pair by pair."""
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(15), rng.integers(1, 5, 15))
+    label = rng.random(len(groups)) < 0.5
+    scores = rng.normal(size=(2, len(groups))).round(1)  # with ties
+
+    def right(score: FloatArray, i: int, j: int) -> float:
+        return float((score[i] > score[j]) + 0.5 * (score[i] == score[j]))
+
+    ups, downs = np.flatnonzero(label), np.flatnonzero(~label)
+    gap = np.array(
+        [[right(scores[0], i, j) - right(scores[1], i, j) for j in downs] for i in ups]
+    )  # fmt: skip
+    x, y = gap.mean(axis=1) - gap.mean(), gap.mean(axis=0) - gap.mean()
+    sums = [
+        (x[groups[ups] == g].sum() / len(ups), y[groups[downs] == g].sum() / len(downs))
+        for g in range(15)
+    ]
+    own = [len(np.unique(groups[rows])) for rows in (ups, downs)]
+    variance = sum(n / (n - 1) * sum(s[k] ** 2 for s in sums) for k, n in enumerate(own))
+    variance += 2 * 15 / 14 * sum(s[0] * s[1] for s in sums)
+
+    found = delong_test_of_groups(*(placed(label, s) for s in scores), label, groups)
+    assert found is not None
+    assert gap.mean() / np.sqrt(variance) == pytest.approx(found.z)
+
+
+def test_delong_of_groups_needs_two_groups_of_each_class() -> None:
+    """All ups in one group: their spread between groups is unknown."""
+    a, b = placed([1, 1, 0, 0], [0.4, 0.6, 0.3, 0.5]), placed([1, 1, 0, 0], [0.1, 0.6, 0.3, 0.5])
+
+    assert delong_test_of_groups(a, b, np.array([1, 1, 0, 0]) == 1, np.array([0, 0, 1, 2])) is None
 
 
 def test_an_interval_that_leaves_the_unit_interval_is_cut_and_says_so() -> None:

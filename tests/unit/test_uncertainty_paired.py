@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perpwalk.uncertainty.paired import diebold_mariano, ledoit_wolf, mcnemar
+from perpwalk.uncertainty.paired import diebold_mariano, ledoit_wolf, mcnemar, mcnemar_of_groups
 
 # Case ledoit_wolf
 RETURNS_A = np.array(
@@ -62,6 +62,39 @@ def test_mcnemar_of_150_against_86() -> None:
     assert 4.114562281345944e-05 == pytest.approx(found.p_corrected, abs=1e-9)
     assert 3.7159361395713866e-05 == pytest.approx(found.p_exact, abs=1e-9)
     assert 2.8933895176155007e-05 == pytest.approx(found.p_mid, abs=1e-9)
+
+
+def test_mcnemar_of_groups_by_hand() -> None:
+    """Four groups that differ by 2, -1, 0 and 2 rows: 3/4 of 3 squared over 9; p of 0.75."""
+    found = mcnemar_of_groups(np.array([2.0, -1.0, 0.0, 2.0]))
+
+    assert 0.386476230771233 == pytest.approx(found, abs=1e-12)
+    assert mcnemar_of_groups(np.zeros(5)) is None
+
+
+def test_mcnemar_of_groups_of_one_row_is_mcnemars() -> None:
+    """Chi-square is that of the rows, but for the factor 1 - 1 / n; copies of rows add nothing."""
+    alone = np.repeat([1.0, -1.0, 0.0], [150, 86, 1_000_000])
+    plain = mcnemar(150, 86)
+
+    assert plain is not None
+    assert plain.p_chi2 == pytest.approx(mcnemar_of_groups(alone), rel=1e-4)
+    assert mcnemar_of_groups(alone) == mcnemar_of_groups(2 * alone)
+
+
+def test_mcnemar_of_groups_errs_as_often_as_it_says() -> None:
+    """Three alike contracts, two callers that know nothing: 5 % called different, not 20."""
+    rng = np.random.default_rng(8)
+    joint = plain = 0
+    for _ in range(600):
+        shared = rng.normal(size=(2, 300, 1)) * np.sqrt(0.85)
+        calls = shared + rng.normal(size=(2, 300, 3)) * np.sqrt(0.15) > 0
+        gaps = calls[0].astype(float) - calls[1]
+        joint += (mcnemar_of_groups(gaps.sum(axis=1)) or 1.0) < 0.05
+        plain += (mcnemar_of_groups(gaps.ravel()) or 1.0) < 0.05
+
+    assert 0.05 == pytest.approx(joint / 600, abs=0.02)
+    assert plain / 600 > 0.15
 
 
 def test_mcnemar_does_not_care_which_is_called_a() -> None:

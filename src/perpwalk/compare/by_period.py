@@ -1,4 +1,4 @@
-"""Who is ahead when: every variant in every month, quarter and kind of market.
+"""Who is ahead when: every variant in every month, quarter and kind of market, on every contract.
 
 A period's winner says little by itself; whether the same variants are ahead again and again is
 Kendall's W over the periods, 0 where the order is drawn anew each time and 1 where it never
@@ -6,13 +6,16 @@ changes.
 
 The kind of market is told afterwards, week by week, and describes only: a week *rose* or *fell*,
 and was *wild* or *calm* as its bars moved more or less than those of the median week.
+
+Of several contracts in one account each has its calls, and what its trades added to the account's
+return; risk is of all of them together.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +32,7 @@ from perpwalk.uncertainty.auc import delong_interval, placements
 from perpwalk.uncertainty.proportions import permutation_p, wilson
 
 METRICS = ("accuracy", "auc", "sharpe", "total_return")
-KINDS = ("month", "quarter", "regime")
+SYMBOL = "symbol"  # the kind of period that is a contract, as in metrics.csv
 PERMUTATIONS = 2000
 _WEEK_NS = 7 * 86_400_000_000_000
 _MONDAY_NS = 4 * 86_400_000_000_000  # 1970-01-05, the first Monday
@@ -37,7 +40,10 @@ _MONDAY_NS = 4 * 86_400_000_000_000  # 1970-01-05, the first Monday
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Rows of the common decisions and bars that belong to one period."""
+    """Rows of the common decisions and bars that belong to one period.
+
+    ``groups`` numbers the stamps of its decisions where several share one.
+    """
 
     kind: str
     name: str
@@ -45,10 +51,16 @@ class Slice:
     end: pd.Timestamp | None
     decisions: BoolArray
     bars: BoolArray
+    groups: IntArray | None = None
 
 
 def slices(common: Common) -> Iterator[Slice]:
-    """Yield every month, quarter and kind of market that the common set touches."""
+    """Yield every month, quarter, kind of market and contract that the common set touches."""
+    for part in _slices(common):
+        yield replace(part, groups=common.stamps.groups(part.decisions))
+
+
+def _slices(common: Common) -> Iterator[Slice]:
     opens = common.bar_time - common.interval
     first = min(common.close_time[0], opens[0])
     last = max(common.close_time[-1], opens[-1])
@@ -64,6 +76,9 @@ def slices(common: Common) -> Iterator[Slice]:
     for word in sorted(set(words.values())):
         of_word = np.array([week for week, said in words.items() if said == word])
         yield Slice("regime", word, None, None, np.isin(decided, of_word), np.isin(weeks, of_word))
+    for number, name in enumerate(common.contracts):
+        every = np.ones(len(opens), dtype=bool)
+        yield Slice(SYMBOL, name, None, None, common.contract == number, every)
 
 
 def _within(rows: slice, n: int) -> BoolArray:
@@ -127,9 +142,13 @@ _NOTHING: Triple = (math.nan, math.nan, math.nan)
 def _values(common: Common, part: Slice, metric: str, level: float) -> list[Triple]:
     variants = range(len(common.names))
     if metric == "accuracy":
-        return [_accuracy(common.hits[part.decisions, k], common, level) for k in variants]
+        return [_accuracy(common.hits[part.decisions, k], common, part, level) for k in variants]
     if metric == "auc":
         return _aucs(common, part, level)
+    if part.kind == SYMBOL:
+        added = common.added.get(part.name) if metric == "total_return" else None
+        unknown = np.full(len(variants), math.nan)
+        return [(float(one), math.nan, math.nan) for one in (unknown if added is None else added)]
     per_year = growth.bars_per_year(common.interval)
     returns = common.returns[part.bars]
     if metric == "sharpe":
@@ -140,12 +159,11 @@ def _values(common: Common, part: Slice, metric: str, level: float) -> list[Trip
     return [(growth.total_return(returns[:, k]), math.nan, math.nan) for k in variants]
 
 
-def _accuracy(hits: BoolArray, common: Common, level: float) -> Triple:
+def _accuracy(hits: BoolArray, common: Common, part: Slice, level: float) -> Triple:
     n = len(hits)
     if n == 0:
         return _NOTHING
-    h = common.overlap
-    vif = 1.0 if h <= 1 else overlap.estimated_vif(hits.astype(float), h)
+    vif = overlap.row_vif(hits.astype(float), common.overlap, part.groups)
     interval = wilson(float(hits.sum()) / vif, n / vif, level)
     value = float(hits.mean())
     return (value, math.nan, math.nan) if interval is None else (value, interval.low, interval.high)
@@ -158,16 +176,19 @@ def _aucs(common: Common, part: Slice, level: float) -> list[Triple]:
         up, score = common.up[part.decisions, k], common.p_up[part.decisions, k]
         key = up.tobytes() + score.tobytes()
         if key not in known:
-            known[key] = _auc(up, score, common.overlap, level)
+            known[key] = _auc(up, score, common.overlap, part.groups, level)
         found.append(known[key])
     return found
 
 
-def _auc(up: BoolArray, score: FloatArray, horizon: int, level: float) -> Triple:
+def _auc(
+    up: BoolArray, score: FloatArray, horizon: int, groups: IntArray | None, level: float
+) -> Triple:
     placed = placements(up, score)
     if placed is None:
         return _NOTHING
-    vif = 1.0 if horizon <= 1 else overlap.estimated_vif(placed.influence(up), horizon)
+    alone = horizon <= 1 and groups is None
+    vif = 1.0 if alone else overlap.row_vif(placed.influence(up), horizon, groups)
     interval = delong_interval(placed, level, vif=vif)
     if interval is None:
         return placed.auc, math.nan, math.nan
@@ -186,6 +207,13 @@ def ranked(values: npt.ArrayLike, *, bigger: bool = True) -> FloatArray:
 
 
 # ── stability ────────────────────────────────────────────────────────────────────────────────────
+
+
+_NOT_APART = "no p: contracts share their stamps, so their orders are not drawn apart"
+_UNKNOWN = {
+    "sharpe": "one account: risk is of all its contracts together",
+    "total_return": "what a contract added is known only of variants with the same bars",
+}
 
 
 def stability_rows(
@@ -209,6 +237,9 @@ def stability_rows(
             for name in wide.columns
         ]  # fmt: skip
         w, p, reason = kendall_w(wide.to_numpy(), seed=seed)
+        if kind == SYMBOL:
+            unknown = _UNKNOWN.get(str(metric), reason) if wide.empty else reason
+            p, reason = None, unknown if w is None else _NOT_APART
         stability.append(
             {**place, "periods": len(wide), "variants": wide.shape[1], "kendall_w": w, "p": p,
              "reason": reason}

@@ -101,6 +101,8 @@ def compare_variants(
         start=common.bar_time[0],
         end=common.bar_time[-1],
         decisions=len(common.close_time),
+        contracts=common.contracts,
+        stamps=common.stamps.count,
         bars=len(common.bar_time),
         horizon=common.horizon,
         bar_seconds=common.interval.total_seconds(),

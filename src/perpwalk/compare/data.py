@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from perpwalk import returns as growth
+from perpwalk.compare.stamps import Stamps
 from perpwalk.costs import equity_before
 from perpwalk.domain import BoolArray, FloatArray, IntArray, from_ns, to_ns
 from perpwalk.errors import UsageError
+from perpwalk.ledger import holding_price, settled_per_unit
 from perpwalk.metrics import Scored
+
+SEVERAL = "+"  # between the contracts of one account
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Bars:
     """Net returns per bar of one account, and what they came from; columns of shape (m,).
 
-    ``carry`` is what holding one unit long through the bar paid in funding, in quote currency.
+    ``price`` is the contract's, or what one unit of money in equal parts of several became;
+    ``carry`` is what holding one unit of it through the bar paid in funding, in quote currency.
     ``parts`` holds per-bar sums that add up over any set of bars (fees, funding, slippage, trades)
     and ``exposure`` and ``turnover``, which average.
     """
@@ -32,20 +38,25 @@ class Bars:
 
     @classmethod
     def of(cls, equity: pd.DataFrame, settlements: pd.DataFrame, trade_ends: pd.Series) -> Bars:
-        """Read an equity table, its market's settlements and when trades ended (NaT: open)."""
+        """Read an equity table, its market's settlements and when trades ended (NaT: open).
+
+        Of several contracts the table itself knows what holding all of them paid.
+        """
         values = equity["equity"].to_numpy(dtype=float)
         before = np.concatenate([[equity_before(equity)], values[:-1]])
         alive = before > 0
         closes = pd.DatetimeIndex(equity["close_time"])
         ends = _bar_of(pd.DatetimeIndex(trade_ends.dropna()), closes)
-        paid = _bar_of(pd.DatetimeIndex(settlements["settle_time"]), closes)
-        cost = (settlements["rate"] * settlements["mark_price"]).to_numpy(dtype=float)
+        if "basket" in equity:
+            carry = -equity["basket_funding"].to_numpy(dtype=float)
+        else:
+            carry = settled_per_unit(settlements, to_ns(closes))
         traded = equity["traded_notional"].to_numpy(dtype=float)
         return cls(
             close_time=closes,
             returns=growth.equity_returns(float(before[0]), values),
-            price=equity["price"].to_numpy(dtype=float),
-            carry=np.bincount(paid, weights=cost, minlength=len(values) + 1)[:-1].astype(float),
+            price=holding_price(equity).to_numpy(dtype=float),
+            carry=carry,
             parts={
                 "fees": equity["fee"].to_numpy(dtype=float),
                 "funding": equity["funding"].to_numpy(dtype=float),
@@ -72,7 +83,8 @@ class Variant:
     name
         Unique among the variants.
     symbol, interval, horizon
-        What is traded, the length of a bar, how many bars ahead a label looks.
+        What is traded (several contracts joined by ``SEVERAL``, in order of name), the length of a
+        bar, how many bars ahead a label looks.
     scored
         Its test decisions with a label; None where it has none to show.
     bars
@@ -87,6 +99,8 @@ class Variant:
         Plain texts for the table: verdict, model, strategy, source, run, config_hash.
     changes
         Configuration keys in which the variants differ, with this one's values.
+    added
+        What each of several contracts added to the account's return over all of its bars.
     """
 
     name: str
@@ -100,6 +114,7 @@ class Variant:
     diagnosis: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
+    added: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def takes_part(self) -> bool:
@@ -114,7 +129,10 @@ class Common:
     Attributes
     ----------
     close_time
-        Common decisions, shape (n,).
+        Common decisions in order of time, shape (n,).
+    contracts, contract
+        Names of the contracts of one account, where there are several, and which of them each
+        decision is on, shape (n,).
     up, p_up, hits
         What came, the forecast, whether the call was right; shape (n, variants).
     same_labels
@@ -130,6 +148,9 @@ class Common:
         Per-bar sums of each variant, shape (m, variants) each.
     dropped_decisions, dropped_bars
         What each variant has beyond the common set, shape (variants,).
+    added
+        What each of several contracts added to each variant's return, shape (variants,); nothing
+        where a variant has further bars, in which it may have been added.
     """
 
     names: tuple[str, ...]
@@ -148,6 +169,14 @@ class Common:
     parts: Mapping[str, FloatArray]
     dropped_decisions: IntArray
     dropped_bars: IntArray
+    contract: IntArray
+    contracts: tuple[str, ...] = ()
+    added: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    @cached_property
+    def stamps(self) -> Stamps:
+        """The stamps that decisions on several contracts share."""
+        return Stamps.of(self.close_time)
 
     @property
     def overlap(self) -> int:
@@ -167,22 +196,29 @@ def common_set(variants: Sequence[Variant]) -> Common:
     UsageError
         U008: another market or bar length, or no decision or no bar in common.
     """
-    _check_alike(variants)
+    refuse_unlike([(v.name, v.symbol, v.interval) for v in variants])
     scored = [v.scored for v in variants if v.scored is not None]
     bars = [v.bars for v in variants if v.bars is not None]
-    decisions = _shared([one.close_time for one in scored])
-    stamps = _shared([one.close_time for one in bars])
+    known = _Decisions.of(scored)
+    decisions = _shared(known.keys)
+    times = [to_ns(one.close_time) for one in bars]
+    stamps = _shared(times)
     if len(decisions) == 0 or len(stamps) == 0:
         raise UsageError(_nothing_shared(variants))
-    rows = [_where(decisions, one.close_time) for one in scored]
-    at = [_where(stamps, one.close_time) for one in bars]
+    rows = [_where(decisions, keys) for keys in known.keys]
+    at = [_where(stamps, one) for one in times]
+    # What holding several contracts was worth counts from a variant's first bar: take the one whose
+    # first bar is the first of all common ones. Of one contract all variants tell the same.
+    held = max(range(len(bars)), key=lambda k: int(times[k][0]))
     up = np.column_stack([one.up[r] for one, r in zip(scored, rows, strict=True)])
     horizons = {v.horizon for v in variants}
     return Common(
         names=tuple(v.name for v in variants),
         interval=variants[0].interval,
         horizon=horizons.pop() if len(horizons) == 1 else None,
-        close_time=from_ns(decisions),
+        close_time=known.close_time(decisions),
+        contract=known.contract(decisions),
+        contracts=known.contracts,
         up=up,
         p_up=np.column_stack([one.p_up[r] for one, r in zip(scored, rows, strict=True)]),
         hits=np.column_stack([one.hits[r] for one, r in zip(scored, rows, strict=True)]),
@@ -190,14 +226,18 @@ def common_set(variants: Sequence[Variant]) -> Common:
         persistence=_persistence(variants[0], rows[0]),
         bar_time=from_ns(stamps),
         returns=np.column_stack([one.returns[r] for one, r in zip(bars, at, strict=True)]),
-        price=bars[0].price[at[0]],
-        hold=holding(bars[0].price[at[0]], bars[0].carry[at[0]], variants[0].taker_fee),
+        price=bars[held].price[at[held]],
+        hold=holding(bars[held].price[at[held]], bars[held].carry[at[held]], variants[0].taker_fee),
         parts={
             name: np.column_stack([one.parts[name][r] for one, r in zip(bars, at, strict=True)])
             for name in bars[0].parts
         },
         dropped_decisions=np.array([len(one) - len(decisions) for one in scored]),
-        dropped_bars=np.array([len(one.close_time) - len(stamps) for one in bars]),
+        dropped_bars=(dropped := np.array([len(one) - len(stamps) for one in times])),
+        added={
+            name: np.array([v.added.get(name, np.nan) for v in variants])
+            for name in (() if dropped.any() else known.contracts)
+        },
     )
 
 
@@ -210,7 +250,8 @@ def _persistence(variant: Variant, rows: IntArray) -> BoolArray | None:
 def holding(price: FloatArray, carry: FloatArray, taker_fee: float) -> FloatArray:
     """Return net returns per bar of buying with all equity at the first close and keeping it.
 
-    One fee at entry, funding like everyone else, leverage 1, nothing sold at the end.
+    The contract, or all of several in equal parts. One fee at entry, funding like everyone else,
+    leverage 1, nothing sold at the end.
     """
     quantity = 1 / price[0]
     paid = np.concatenate([[0.0], np.cumsum(carry[1:])])
@@ -218,29 +259,77 @@ def holding(price: FloatArray, carry: FloatArray, taker_fee: float) -> FloatArra
     return growth.equity_returns(1.0, equity)
 
 
-def _check_alike(variants: Sequence[Variant]) -> None:
-    first = variants[0]
-    for other in variants[1:]:
-        for what, one, two in (
-            ("trade", first.symbol, other.symbol),
-            ("have bars of", first.interval, other.interval),
-        ):
-            if one != two:
-                raise UsageError(
-                    f"U008: {first.name} and {other.name} {what} {one} and {two}: they share no "
-                    "decision; compare variants of one market and bar length"
-                )
+def refuse_unlike(traded: Sequence[tuple[str, str, pd.Timedelta]]) -> None:
+    """Refuse variants, each with what it trades and its bars, that are not of one market.
+
+    Raises
+    ------
+    UsageError
+        U008: one trades other contracts, or has bars of another length.
+    """
+    (name, *facts), *others = traded
+    for other, *theirs in others:
+        for what, one, two in zip(("trade", "have bars of"), facts, theirs, strict=True):
+            if one == two:
+                continue
+            several = SEVERAL in f"{one}{two}"
+            why = "their accounts hold other contracts" if several else "they share no decision"
+            of = "the same contracts" if several else "one market"
+            raise UsageError(
+                f"U008: {name} and {other} {what} {one} and {two}: {why}; compare variants of "
+                f"{of} and bar length"
+            )
 
 
-def _shared(indices: Sequence[pd.DatetimeIndex]) -> IntArray:
-    found: IntArray = to_ns(indices[0])
-    for other in indices[1:]:
-        found = np.intersect1d(found, to_ns(other), assume_unique=True)
+@dataclass(frozen=True, eq=False)
+class _Decisions:
+    """A number for every contract and stamp, in order of time, that all variants give it alike.
+
+    ``keys`` holds each variant's, ``width`` numbers to a stamp; ``times`` all stamps that any
+    variant has, in nanoseconds.
+    """
+
+    times: IntArray
+    contracts: tuple[str, ...]
+    width: int
+    keys: list[IntArray]
+
+    @classmethod
+    def of(cls, scored: Sequence[Scored]) -> _Decisions:
+        """Give numbers to the decisions of variants of the same contracts."""
+        stamps = [to_ns(one.close_time) for one in scored]
+        times: IntArray = np.unique(np.concatenate(stamps))
+        named = [one.symbol for one in scored if one.symbol is not None]
+        names = np.unique(np.concatenate(named)) if named else np.array([], dtype=np.str_)
+        width = max(1, len(names))
+        keys: list[IntArray] = [
+            np.searchsorted(times, stamp) * width
+            + (0 if one.symbol is None else np.searchsorted(names, one.symbol))
+            for one, stamp in zip(scored, stamps, strict=True)
+        ]
+        return cls(times, tuple(names.tolist()), width, keys)
+
+    def close_time(self, keys: IntArray) -> pd.DatetimeIndex:
+        """Return the stamps of some decisions."""
+        return from_ns(self.times[keys // self.width])
+
+    def contract(self, keys: IntArray) -> IntArray:
+        """Return which contract each of some decisions is on."""
+        found: IntArray = keys % self.width
+        return found
+
+
+def _shared(keys: Sequence[IntArray]) -> IntArray:
+    found: IntArray = np.sort(keys[0])
+    for other in keys[1:]:
+        found = np.intersect1d(found, other, assume_unique=True)
     return found
 
 
-def _where(wanted: IntArray, among: pd.DatetimeIndex) -> IntArray:
-    rows: IntArray = np.searchsorted(to_ns(among), wanted)
+def _where(wanted: IntArray, among: IntArray) -> IntArray:
+    """Return the rows of ``wanted`` among numbers in any order."""
+    order = np.argsort(among, kind="stable")
+    rows: IntArray = order[np.searchsorted(among[order], wanted)]
     return rows
 
 

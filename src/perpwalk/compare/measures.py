@@ -82,10 +82,6 @@ def measure(
 def _direction(common: Common) -> list[tuple[Series, Measure]]:
     hits, names = rule_hits(common)
     brier = (common.p_up - common.up) ** 2
-    parts = [
-        (Series("accuracy", names, hits.mean(axis=0), hits), resampling.means(hits)),
-        (Series("brier", common.names, brier.mean(axis=0), brier), resampling.means(brier)),
-    ]
     placed = all_placements(common)
     value = np.array([np.nan if one is None else one.auc for one in placed])
     influence = np.column_stack(
@@ -94,16 +90,38 @@ def _direction(common: Common) -> list[tuple[Series, Measure]]:
             for k, one in enumerate(placed)
         ]
     )
-    aucs = resampling.aucs(common.up, common.p_up)
-    return [*parts, (Series("auc", common.names, value, influence), aucs)]
+    pulls = common.stamps.pulls(influence, np.zeros(len(common.names)))
+    return [
+        _mean("accuracy", names, hits, common),
+        _mean("brier", common.names, brier, common),
+        (
+            Series("auc", common.names, value, pulls, common.p_up),
+            resampling.aucs(common.up, common.p_up, common.stamps.number),
+        ),
+    ]
+
+
+def _mean(
+    metric: str, names: tuple[str, ...], values: FloatArray, common: Common
+) -> tuple[Series, Measure]:
+    """Return the mean of ``values`` over the decisions, shape (n, K)."""
+    level, stamps = values.mean(axis=0), common.stamps
+    series = Series(metric, names, level, stamps.pulls(values, level), values)
+    sizes = stamps.sizes if stamps.shared else None
+    return series, resampling.means(stamps.sums(values), sizes)
 
 
 def rule_hits(common: Common) -> tuple[FloatArray, tuple[str, ...]]:
-    """Return hits of the variants and, on equal labels, of two rules that need no model."""
+    """Return hits of the variants and, on equal labels, of two rules that need no model.
+
+    Each of several contracts has its own commoner side.
+    """
     columns, names = [common.hits], list(common.names)
     if common.same_labels:
         up = common.up[:, 0]
-        columns.append((up == (up.mean() >= 0.5))[:, None])
+        decided = np.maximum(np.bincount(common.contract), 1)
+        rose = np.bincount(common.contract, weights=up) / decided
+        columns.append((up == (rose >= 0.5)[common.contract])[:, None])
         names.append(MAJORITY)
         if common.persistence is not None:
             columns.append(common.persistence[:, None])
@@ -142,14 +160,16 @@ def _money(common: Common) -> list[tuple[Series, Measure]]:
     sortino = np.where(downside > 0, mean / np.where(downside > 0, downside, 1), np.nan)
     grown = np.log1p(np.maximum(returns, -1 + 1e-12))
     return [
-        (Series("mean_return", names, mean, returns), resampling.means(returns)),
-        (Series("sharpe", names, ratio, returns), resampling.sharpes(returns)),
-        (Series("sortino", names, sortino, returns), resampling.sortinos(returns)),
+        (Series("mean_return", names, mean, returns, returns), resampling.means(returns)),
+        (Series("sharpe", names, ratio, returns, returns), resampling.sharpes(returns)),
+        (Series("sortino", names, sortino, returns, returns), resampling.sortinos(returns)),
         (
-            Series("volatility", names, returns.std(axis=0, ddof=1), (returns - mean) ** 2),
+            Series(
+                "volatility", names, returns.std(axis=0, ddof=1), (returns - mean) ** 2, returns
+            ),
             resampling.deviations(returns),
         ),
-        (Series("growth", names, grown.mean(axis=0), grown), resampling.means(grown)),
+        (Series("growth", names, grown.mean(axis=0), grown, grown), resampling.means(grown)),
     ]
 
 
@@ -228,7 +248,8 @@ _UNDEFINED = {
 
 def _method(found: Resampled) -> str:
     count = found.drawn.shape[1]
-    return f"joint stationary bootstrap, mean block {found.block:.1f} rows, {count} resamples"
+    length = f"mean block {found.block:.1f} {found.unit}"
+    return f"joint stationary bootstrap, {length}, {count} resamples"
 
 
 def _path_rows(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from perpwalk.audit.check import predictions_with_thresholds
 from perpwalk.audit.evidence import naive_rules
-from perpwalk.compare.data import Bars, Variant
+from perpwalk.compare.data import SEVERAL, Bars, Variant
 from perpwalk.config import Config, parse_duration
+from perpwalk.errors import UsageError
 from perpwalk.labels import duration_bars
 from perpwalk.metrics import scored_rows
 from perpwalk.run_config import config_of
@@ -41,13 +43,19 @@ def variant_of(
     config = config_of(run) if config is None else config
     interval = parse_duration(config.market.interval, _HOUR)
     horizon = duration_bars(config.label.horizon, interval, key="label.horizon")
-    judged = run.predictions.merge(run.folds[["fold", "threshold"]], on="fold", how="left")
+    judged = predictions_with_thresholds(run)
     scored = scored_rows(judged)
+    several = scored.symbol is not None
     symbol = str(run.manifest.get("symbol", config.market.symbol))
     settled = run.funding[run.funding["symbol"] == symbol]
+    if several and "basket_funding" not in run.equity:
+        raise UsageError(
+            f"{run.path / 'equity.parquet'} has no column 'basket_funding': it was made before "
+            "accounts of several contracts could be compared; make the run again (--force)"
+        )
     return Variant(
         name=name,
-        symbol=symbol,
+        symbol=traded(config.symbols) if several else symbol,
         interval=interval,
         horizon=horizon,
         scored=scored,
@@ -57,7 +65,23 @@ def variant_of(
         diagnosis=diagnosis_of(run),
         facts={**_facts(run, config), "source": source},
         changes=changes or {},
+        added=_added(run) if several else {},
     )
+
+
+def traded(symbols: Sequence[str]) -> str:
+    """Return what an account of these contracts is said to trade, in whatever order they act.
+
+    >>> traded(["ETHUSDT", "BTCUSDT"])
+    'BTCUSDT+ETHUSDT'
+    """
+    return SEVERAL.join(sorted(symbols))
+
+
+def _added(run: Run) -> dict[str, float]:
+    """Return what each of several contracts added to the account's return."""
+    rows = run.metrics[run.metrics["period_kind"] == "symbol"]
+    return dict(zip(rows["period"].astype(str), rows["total_return"].astype(float), strict=True))
 
 
 def diagnosis_of(run: Run) -> str | None:

@@ -2,7 +2,8 @@
 
 The difference of each metric with the interval of the joint bootstrap, corrected for the number of
 pairs, and beside it the textbook test where its assumptions hold: McNemar and DeLong need rows that
-do not overlap (horizon 1), Diebold & Mariano and Ledoit & Wolf bring their own correction.
+do not overlap (horizon 1) and, where contracts share stamps, are taken in Obuchowski's forms for
+groups of rows; Diebold & Mariano and Ledoit & Wolf bring their own correction.
 """
 
 from __future__ import annotations
@@ -16,9 +17,16 @@ import numpy as np
 from perpwalk.compare import measures, resampling
 from perpwalk.compare.data import Common
 from perpwalk.compare.measures import FLAT, HOLD, MAJORITY, PERSISTENCE, Measured
+from perpwalk.compare.resampling import Series
 from perpwalk.domain import FloatArray
-from perpwalk.uncertainty.auc import delong_test
-from perpwalk.uncertainty.paired import diebold_mariano, ledoit_wolf, mcnemar
+from perpwalk.uncertainty.auc import delong_test, delong_test_of_groups
+from perpwalk.uncertainty.overlap import sum_by
+from perpwalk.uncertainty.paired import (
+    diebold_mariano,
+    ledoit_wolf,
+    mcnemar,
+    mcnemar_of_groups,
+)
 
 METRICS = ("accuracy", "auc", "brier", "sharpe", "mean_return")
 _AGAINST = {
@@ -99,22 +107,18 @@ class _Tests:
 
     def same(self, metric: str, a: str, b: str) -> bool:
         """Whether the two series are equal row by row."""
-        found, one, two = self._columns(metric, a, b)
-        if metric == "auc":
-            p_up = self._common.p_up
-            return bool((p_up[:, one] == p_up[:, two]).all())
-        return bool((found[:, one] == found[:, two]).all())
+        series, one, two = self._columns(metric, a, b)
+        return bool((series.rows[:, one] == series.rows[:, two]).all())
 
     def run(self, metric: str, a: str, b: str) -> tuple[str, float | None]:
         """Return the test's name and p, or nothing where none applies."""
-        found, one, two = self._columns(metric, a, b)
-        x, y = found[:, one], found[:, two]
+        series, one, two = self._columns(metric, a, b)
+        x, y = series.influence[:, one], series.influence[:, two]
         independent = self._common.horizon == 1
         if metric == "accuracy" and independent:
-            test = mcnemar(int(((x == 1) & (y == 0)).sum()), int(((x == 0) & (y == 1)).sum()))
-            return "McNemar (mid-p)", None if test is None else test.p_mid
+            return self._mcnemar(series.rows[:, one], series.rows[:, two])
         if metric == "auc" and independent:
-            return "DeLong", self._delong(one, two)
+            return self._delong(one, two)
         if metric == "brier":
             loss = diebold_mariano(x, y, self._common.overlap)
             return "Diebold-Mariano (HLN)", None if loss is None else loss.p_two_sided
@@ -124,13 +128,24 @@ class _Tests:
             return "Ledoit-Wolf", None if ratio is None else ratio.p_two_sided
         return "", None
 
-    def _columns(self, metric: str, a: str, b: str) -> tuple[FloatArray, int, int]:
+    def _columns(self, metric: str, a: str, b: str) -> tuple[Series, int, int]:
         series = self._measured.resampled[metric].series
-        return series.influence, series.names.index(a), series.names.index(b)
+        return series, series.names.index(a), series.names.index(b)
 
-    def _delong(self, one: int, two: int) -> float | None:
-        x, y = self._placed[one], self._placed[two]
+    def _mcnemar(self, x: FloatArray, y: FloatArray) -> tuple[str, float | None]:
+        stamps = self._common.stamps
+        if stamps.shared:
+            return "McNemar by stamp", mcnemar_of_groups(sum_by(stamps.number, x - y))
+        test = mcnemar(int(((x == 1) & (y == 0)).sum()), int(((x == 0) & (y == 1)).sum()))
+        return "McNemar (mid-p)", None if test is None else test.p_mid
+
+    def _delong(self, one: int, two: int) -> tuple[str, float | None]:
+        stamps, x, y = self._common.stamps, self._placed[one], self._placed[two]
+        name = "DeLong by stamp" if stamps.shared else "DeLong"
         if x is None or y is None or min(len(x.positive), len(x.negative)) < 2:
-            return None
-        test = delong_test(x, y)
-        return None if test is None else test.p_two_sided
+            return name, None
+        if stamps.shared:
+            test = delong_test_of_groups(x, y, self._common.up[:, one], stamps.number)
+        else:
+            test = delong_test(x, y)
+        return name, None if test is None else test.p_two_sided

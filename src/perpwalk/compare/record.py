@@ -24,6 +24,7 @@ JSON_FILE = "comparison.json"
 CSV_FILE = "comparison.csv"
 PAGE_FILE = "comparison.html"
 CURVES_FILE = "curves.parquet"
+OF_SEVERAL = ("contracts", "stamps")
 
 # Column → dtype of each table. Nullable dtypes: an undefined value is NA, never NaN that looks like
 # a number of its own.
@@ -106,6 +107,9 @@ class Comparison:
         First and last common bar's close; None where no variant takes part.
     decisions, bars
         Size of the common set.
+    contracts, stamps
+        The contracts of the one account, where there are several, and at how many stamps their
+        decisions were made; only then they are in the file.
     horizon, bar_interval
         Bars ahead a label looks (None where the variants differ), seconds of a bar.
     trials, trials_text
@@ -151,6 +155,8 @@ changes
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, tuple[str, ...]] | None = None
     path: Path | None = None
+    contracts: tuple[str, ...] = ()
+    stamps: int = 0
 
     @property
     def ranked(self) -> list[str]:
@@ -208,10 +214,11 @@ def as_document(comparison: Comparison) -> dict[str, Any]:
 
     Tables are ``{"columns": [...], "rows": [[...], ...]}``; null where undefined.
     """
+    beside = ("curves", "findings", "path", *(() if comparison.contracts else OF_SEVERAL))
     plain = {
         field.name: getattr(comparison, field.name)
         for field in fields(comparison)
-        if field.name not in TABLES and field.name not in ("curves", "findings", "path")
+        if field.name not in TABLES and field.name not in beside
     }
     document: dict[str, Any] = {"format": FORMAT, **plain}
     document["findings"] = [finding.as_dict() for finding in comparison.findings]
@@ -290,6 +297,7 @@ def _from_document(document: dict[str, Any], folder: Path) -> Comparison:
         for field in fields(Comparison)
         if field.name in document and field.name not in ("findings", "start", "end")
     }
+    plain["contracts"] = tuple(plain.get("contracts", ()))
     files = document["files"]
     plain["files"] = None if files is None else {k: tuple(v) for k, v in files.items()}
     return Comparison(

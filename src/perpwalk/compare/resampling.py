@@ -1,6 +1,7 @@
 """One bootstrap for all variants: every statistic of every variant in the same resamples.
 
-Stationary blocks in time order (``perpwalk.uncertainty.bootstrap``). A resample is kept as how
+Stationary blocks in time order (``perpwalk.uncertainty.bootstrap``), of bars or of the stamps at
+which decisions are made: contracts of one stamp come together. A resample is kept as how
 often it holds each row; all means are then one matrix product, however many variants there are, and
 the difference of two variants is the difference of their values resample by resample: rows are
 resampled jointly.
@@ -8,14 +9,15 @@ resampled jointly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from perpwalk.domain import BoolArray, Finding, FloatArray
+from perpwalk.domain import BoolArray, Finding, FloatArray, IntArray
 from perpwalk.uncertainty.bootstrap import choose_block, widening
-from perpwalk.uncertainty.draws import draws_of
+from perpwalk.uncertainty.draws import CHUNK_VALUES, draws_of
 from perpwalk.uncertainty.estimate import STANDARD_NORMAL
 
 RESAMPLES = 2000
@@ -34,14 +36,17 @@ class Series:
     value
         Shape (K,); NaN where undefined.
     influence
-        Shape (n, K): the mean of a column is the first-order error of the value. Sets block
-        lengths and widenings.
+        Shape (m, K), a row for each that is drawn (of decisions, for each stamp): the mean of a
+        column is the first-order error of the value. Sets block lengths and widenings.
+    rows
+        Shape (n, K): what it is made of. Two with equal rows cannot be told apart.
     """
 
     metric: str
     names: tuple[str, ...]
     value: FloatArray
     influence: FloatArray
+    rows: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +63,17 @@ class Resampled:
     @property
     def n(self) -> int:
         """Rows."""
-        return len(self.series.influence)
+        return len(self.series.rows)
+
+    @property
+    def blocks(self) -> float:
+        """How many blocks there are room for."""
+        return len(self.series.influence) / self.block
+
+    @property
+    def unit(self) -> str:
+        """What a block's length counts."""
+        return "rows" if self.n == len(self.series.influence) else "stamps"
 
 
 @dataclass(frozen=True)
@@ -139,11 +154,11 @@ def resample(
 # ── how a statistic is computed from counts ──────────────────────────────────────────────────────
 
 
-def means(values: FloatArray) -> Measure:
-    """Return "mean of each column" of ``values``, shape (n, K)."""
+def means(values: FloatArray, sizes: FloatArray | None = None) -> Measure:
+    """Return "mean of each column" of ``values``, shape (n, K); of sums of ``sizes`` rows each."""
 
     def measure(held: FloatArray) -> FloatArray:
-        mean: FloatArray = (held @ values).T / len(values)
+        mean: FloatArray = (held @ values).T / (len(values) if sizes is None else held @ sizes)
         return mean
 
     return measure
@@ -184,14 +199,15 @@ def _ratios(top: Measure, below: Measure) -> Measure:
     return measure
 
 
-def aucs(up: BoolArray, scores: FloatArray) -> Measure:
+def aucs(up: BoolArray, scores: FloatArray, drawn: IntArray) -> Measure:
     """Return the AUC of each column of ``scores`` against the same column of ``up``.
 
-    Columns that are equal are computed once.
+    ``drawn`` says of each row with which of the drawn it comes (its stamp). Columns that are equal
+    are computed once.
     """
     keys = [up[:, k].tobytes() + scores[:, k].tobytes() for k in range(scores.shape[1])]
     first = {key: keys.index(key) for key in keys}
-    single = {key: _auc(up[:, k], scores[:, k]) for key, k in first.items()}
+    single = {key: _auc(up[:, k], scores[:, k], drawn) for key, k in first.items()}
 
     def measure(held: FloatArray) -> FloatArray:
         once = {key: one(held) for key, one in single.items()}
@@ -200,14 +216,18 @@ def aucs(up: BoolArray, scores: FloatArray) -> Measure:
     return measure
 
 
-def _auc(up: BoolArray, score: FloatArray) -> Callable[[FloatArray], FloatArray]:
+def _auc(up: BoolArray, score: FloatArray, drawn: IntArray) -> Callable[[FloatArray], FloatArray]:
     order = np.argsort(score, kind="stable")
-    is_up, ranked = up[order], score[order]
+    is_up, ranked, whose = up[order], score[order], drawn[order]
     groups = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     tied = len(groups) < len(ranked)
 
     def measure(held: FloatArray) -> FloatArray:
-        ordered = held[:, order]
+        # Several rows a stamp: a part of the resamples at a time, so that memory stays bounded.
+        pieces = max(1, math.ceil(len(held) * len(whose) / CHUNK_VALUES))
+        return np.concatenate([areas(part[:, whose]) for part in np.array_split(held, pieces)])
+
+    def areas(ordered: FloatArray) -> FloatArray:
         ups, downs = ordered * is_up, ordered * ~is_up
         if tied:
             ups = np.add.reduceat(ups, groups, axis=1)
@@ -237,9 +257,9 @@ def bounds(found: Resampled, k: int, level: float, other: int | None = None) -> 
     usable = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(usable) < 0.99 * len(drawn):
         return Bounds(reason="undefined in more than 1 % of the resamples (U004)")
-    if found.n / found.block < 10:
+    if found.blocks < 10:
         return Bounds(reason="fewer than ten blocks: no interval can be made (U001)")
-    wider = widening(influence, mean, found.horizon, found.n / found.block, level)
+    wider = widening(influence, mean, found.horizon, found.blocks, level)
     spread = (usable - value) * wider
     tail = (1 - level) / 2
     low, high = (float(value + q) for q in np.quantile(spread, [tail, 1 - tail]))

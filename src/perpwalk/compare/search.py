@@ -1,8 +1,8 @@
 """What trying many variants does: SPA, StepM, confidence sets, deflated Sharpe, PBO.
 
-Money is judged on net returns, calls on misses, forecasts on Brier losses. Long histories are added
-up to days first: means stay what they are, and resampling 45,000 bars one library call at a time
-would take minutes.
+Money is judged on net returns, calls on misses, forecasts on Brier losses, the last two stamp by
+stamp where contracts share stamps. Long histories are added up to days first: means stay what they
+are, and resampling 45,000 bars one library call at a time would take minutes.
 """
 
 from __future__ import annotations
@@ -68,13 +68,19 @@ def losses(common: Common, kind: str) -> Losses | None:
     if kind == RETURNS:
         values, stamps = -common.returns, to_ns(common.bar_time)
     elif kind == MISSES:
-        values, stamps = 1.0 - common.hits.astype(np.float64), to_ns(common.close_time)
+        values, stamps = _by_stamp(1.0 - common.hits.astype(np.float64), common)
     else:
-        values, stamps = (common.p_up - common.up) ** 2, to_ns(common.close_time)
+        values, stamps = _by_stamp((common.p_up - common.up) ** 2, common)
     values = _by_day(values, stamps)
     single, columns = _without_copies(values, common.names)
     overlap = 1 if len(values) < len(stamps) or kind == RETURNS else common.overlap
     return Losses(kind, single, columns, _block(single, overlap, kind))
+
+
+def _by_stamp(values: FloatArray, common: Common) -> tuple[FloatArray, IntArray]:
+    """Return losses of decisions stamp by stamp, their mean unchanged, and the stamps."""
+    pulls = common.stamps.pulls(values, values.mean(axis=0))
+    return pulls, np.unique(to_ns(common.close_time))
 
 
 def _by_day(values: FloatArray, stamps: IntArray) -> FloatArray:

@@ -140,9 +140,12 @@ def _why_none(claims: Claims, order: Sequence[str], by: str) -> str:
 def _ground(variants: Sequence[Variant], common: Common) -> str:
     dropped = int(common.dropped_decisions.max())
     lost = f", up to {dropped:,} decisions of a variant left out" if dropped else ""
+    on = ""
+    if common.contracts:
+        on = f"on {_listed(common.contracts)} at {_count(common.stamps.count, 'stamp')} "
     text = (
         f"{_count(len(common.names), 'variant')} on the same {len(common.close_time):,} decisions "
-        f"and {len(common.bar_time):,} bars, {common.bar_time[0]:%Y-%m-%d} to "
+        f"{on}and {len(common.bar_time):,} bars, {common.bar_time[0]:%Y-%m-%d} to "
         f"{common.bar_time[-1]:%Y-%m-%d}{lost}."
     )
     return f"{text} {_left_out(variants)}".strip()

@@ -20,6 +20,7 @@ MOST_ROWS = 30
 PLAIN_WIDTH = 120
 COLUMNS = ("", "variant", "accuracy", "AUC", "return", "Sharpe", "interval", "max dd", "trades",
            "DSR", "is")  # fmt: skip
+_KINDS = {"symbol": "contract"}
 _PERCENT = ("total_return", "cagr", "max_drawdown", "volatility", "accuracy")
 Row = Mapping[Any, Any]
 
@@ -169,7 +170,7 @@ def _stability(found: Comparison) -> list[RenderableType]:
     lines = []
     for row in found.stability[found.stability["metric"] == metric].to_dict(orient="records"):
         kind = str(row["period_kind"])
-        head = f"{count(row['periods'])} {kind}s: "
+        head = f"{count(row['periods'])} {_KINDS.get(kind, kind)}s: "
         if not known(row["kendall_w"]):
             lines.append(Text(f"{head}{row['reason']}"))
             continue

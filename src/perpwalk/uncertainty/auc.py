@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perpwalk.domain import FloatArray
+from perpwalk.domain import FloatArray, IntArray
 from perpwalk.uncertainty.estimate import Interval, two_sided_z, upper_tail
+from perpwalk.uncertainty.overlap import sum_by
 
 LOGIT_ABOVE = 0.95  # nearer the border than this the plain interval leaves [0, 1]
 
@@ -135,7 +136,40 @@ def delong_test(a: Placements, b: Placements) -> AucDifference | None:
     None where the difference has no variance.
     """
     covariance = delong_covariance(a, b)
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return _difference(a, b, float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
+
+
+def delong_test_of_groups(
+    a: Placements, b: Placements, is_up: npt.NDArray[np.bool_], groups: IntArray
+) -> AucDifference | None:
+    """Compare two scores on the same rows, which come in groups (Obuchowski 1997).
+
+    Rows of one group may have anything to do with each other, groups have not. Of groups of one
+    row it is ``delong_test``.
+
+    Parameters
+    ----------
+    is_up, groups
+        Of each row, its class and its group, numbered from 0; both shape (n,).
+
+    Returns
+    -------
+    AucDifference or None
+        None where the difference has no variance, or fewer than two groups have rows of a class.
+    """
+    pulls, variance = [], 0.0
+    for own, values in ((is_up, a.positive - b.positive), (~is_up, a.negative - b.negative)):
+        held = int(np.count_nonzero(np.bincount(groups[own])))
+        if held < 2:
+            return None
+        count = int(groups.max()) + 1
+        pulls.append(sum_by(groups[own], values - values.mean(), count) / len(values))
+        variance += held / (held - 1) * float((pulls[-1] ** 2).sum())
+    met = len(np.unique(groups))
+    return _difference(a, b, variance + 2 * met / (met - 1) * float(pulls[0] @ pulls[1]))
+
+
+def _difference(a: Placements, b: Placements, variance: float) -> AucDifference | None:
     if variance <= 0:
         return None
     z = (a.auc - b.auc) / math.sqrt(variance)

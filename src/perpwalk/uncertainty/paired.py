@@ -42,6 +42,19 @@ def mcnemar(only_a: int, only_b: int) -> McNemar | None:
     return McNemar(chi2, _chi2_tail(chi2), corrected, _chi2_tail(corrected), exact, min(1.0, mid))
 
 
+def mcnemar_of_groups(gaps: FloatArray) -> float | None:
+    """Return the p of "both are right equally often" of rows in groups (Obuchowski 1998).
+
+    Rows of one group may have anything to do with each other, groups have not. ``gaps`` holds, per
+    group, in how many rows only A is right minus in how many only B is; shape (groups,). None where
+    they never differ. Of groups of one row it is McNemar's chi-square but for a factor 1 - 1 / n.
+    """
+    n, spread = len(gaps), float((gaps**2).sum())
+    if spread == 0:
+        return None
+    return _chi2_tail((n - 1) / n * float(gaps.sum()) ** 2 / spread)
+
+
 def _chi2_tail(value: float) -> float:
     return 2 * upper_tail(math.sqrt(value))
 

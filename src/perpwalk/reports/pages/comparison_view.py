@@ -72,6 +72,9 @@ def _facts(found: Comparison) -> list[tuple[str, str]]:
     facts = [("variants", words.count(len(found.ranked)))]
     if found.start is not None and found.end is not None:
         facts.append(("tested", f"{found.start:%Y-%m-%d} to {found.end:%Y-%m-%d}"))
+    if found.contracts:
+        facts.append(("contracts", ", ".join(found.contracts)))
+        facts.append(("common stamps", words.count(found.stamps)))
     return [
         *facts,
         ("common decisions", words.count(found.decisions)),
