@@ -252,6 +252,7 @@ def _write_tables(
     runs.write_json(
         place / "metrics.json", runs.plain(measured.table.frame.to_dict(orient="records"))
     )
+    tables.write_by_contract(place, book, measured.table)
 
 
 def _write_reports(config: Config, run: Run, tell: Reporter) -> None:

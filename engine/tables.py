@@ -6,12 +6,19 @@ Several contracts stand in one table, each row with its ``symbol``; one alone ha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from engine import walkforward
 from engine.parts import Walked
-from perpwalk import fold_checks
+from perpwalk import fold_checks, runs
+from perpwalk.contracts import contracts_table
+from perpwalk.ledger import Ledger
+from perpwalk.metrics import MetricsTable
+
+EQUITY_BY_CONTRACT = "equity_by_contract.parquet"
+METRICS_BY_CONTRACT = "metrics_by_contract.csv"
 
 
 def predictions_of(walked: Sequence[Walked]) -> pd.DataFrame:
@@ -46,6 +53,15 @@ def training_of(walked: Sequence[Walked]) -> pd.DataFrame:
     return joined_tables(
         _names(walked), [walkforward.training_table(one.results) for one in walked]
     )
+
+
+def write_by_contract(folder: Path, book: Ledger, table: MetricsTable) -> tuple[str, ...]:
+    """Write what is told of each of several contracts alone; return the files, none of one."""
+    if table.by_contract is None:
+        return ()
+    runs.write_parquet(folder / EQUITY_BY_CONTRACT, contracts_table(book))
+    runs.write_csv(folder / METRICS_BY_CONTRACT, table.by_contract)
+    return EQUITY_BY_CONTRACT, METRICS_BY_CONTRACT
 
 
 def joined_tables(

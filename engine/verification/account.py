@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from engine import audits, seeds, stages, standing
+from engine import audits, seeds, stages, standing, tables
 from engine.verification.facts import (
     Facts,
     FailedError,
@@ -17,10 +17,11 @@ from engine.verification.facts import (
     json_difference,
     same_files,
 )
-from perpwalk import runs, strict, trades, trials
+from perpwalk import contracts, runs, strict, trades, trials
 from perpwalk.audit.outside import Outside, finding_of, search_findings
 from perpwalk.audit.seeds import SeedBand
 from perpwalk.ledger import Ledger
+from perpwalk.runs import Run
 from perpwalk.strict import NotAsWrittenError
 
 TOLERANCE = 1e-9
@@ -44,6 +45,7 @@ def _counts(facts: Facts) -> str:
          equity["slippage"].sum()),
         ("net PnL of trades.csv", run.trades["net_pnl"].sum(), "change of equity.parquet",
          equity["equity"].iloc[-1] - facts.config.broker.cash),
+        *_of_contracts(run),
     ]  # fmt: skip
     scale = max(facts.config.broker.cash, float(equity["equity"].abs().max()))
     wrong = [
@@ -56,6 +58,15 @@ def _counts(facts: Facts) -> str:
         wrong.append("predictions.parquet holds a decision twice")
     fail_if(wrong)
     return f"{len(predictions):,} decisions, {len(run.orders):,} orders, {len(run.trades):,} trades"
+
+
+def _of_contracts(run: Run) -> Iterator[tuple[str, float, str, float]]:
+    """Yield what the contracts of one account come to, and the account's own."""
+    each = run.equity_by_contract
+    if each is not None:
+        for name in contracts.SUMMED:
+            yield (f"{name} of equity_by_contract.parquet", float(each[name].sum()),
+                   "that of equity.parquet", float(run.equity[name].sum()))  # fmt: skip
 
 
 def _identity(facts: Facts) -> str:
@@ -121,7 +132,8 @@ def _metrics_again(facts: Facts) -> str:
     table = measured.table.frame
     runs.write_csv(facts.again / "metrics.csv", table)
     runs.write_json(facts.again / "metrics.json", runs.plain(table.to_dict(orient="records")))
-    same_files(facts, ("metrics.csv", "metrics.json"))
+    by_contract = tables.write_by_contract(facts.again, facts.ledger, measured.table)
+    same_files(facts, ("metrics.csv", "metrics.json", *by_contract))
     return f"{len(table)} periods"
 
 

@@ -33,6 +33,20 @@ EQUITY_COLUMNS = (
     "exposure",
     "traded_notional",
 )
+# One row per bar and contract, where there are several: of the columns above those that a contract
+# has its own part of, and all but price and position sum to the account's.
+CONTRACT_COLUMNS = (
+    "close_time",
+    "symbol",
+    "price",
+    "position",
+    "price_pnl",
+    "fee",
+    "funding",
+    "slippage",
+    "liquidation",
+    "traded_notional",
+)
 # One row per execution. `quantity` is signed; `reference_price` is the price before slippage.
 FILL_COLUMNS = (
     "order_id",

@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from perpwalk.contracts import ContractAccount, contract_accounts
 from perpwalk.costs import CostSummary, break_even_accuracy
 from perpwalk.domain import BoolArray, Finding, FloatArray, Fold, IntArray, to_ns
 from perpwalk.ledger import Ledger
-from perpwalk.metrics_contracts import contract_fields
+from perpwalk.metrics_contracts import contract_fields, told_in_one
 from perpwalk.metrics_fields import (
+    CONTRACT_FIELDS,
     COUNTS,
     DIRECTION_FIELDS,
     FIELDS,
@@ -62,10 +64,13 @@ class MetricsTable:
         nullable (``Float64``), counts ``Int64``.
     reasons
         One finding per cause of nulls, naming fields and periods.
+    by_contract
+        One row per contract and period, columns ``CONTRACT_FIELDS``; None of one contract alone.
     """
 
     frame: pd.DataFrame
     reasons: tuple[Finding, ...]
+    by_contract: pd.DataFrame | None = None
 
     @property
     def overall(self) -> pd.Series:
@@ -111,12 +116,14 @@ def metrics_table(
     bars, ``majority_accuracy`` the share of the commoner class among the scored rows.
 
     Of several contracts, rows of one stamp count as one observation in every interval, the
-    benchmark is holding all in equal parts, and each has a row of its own (``contract_fields``).
+    benchmark is holding all in equal parts, and each has a row of its own and a table by period
+    (``contract_fields``).
     """
     decisions = _decisions(predictions)
     book = Book.of(ledger, bar_interval)
     first, last = _span(decisions, book)
     found = Undefined()
+    periods = all_periods(folds, first, last, bar_interval)
     rows = [
         _row(
             period,
@@ -126,14 +133,15 @@ def metrics_table(
             confidence,
             found,
         )
-        for period in all_periods(folds, first, last, bar_interval)
+        for period in periods
     ]
-    if ledger.tracks:  # before the last row, which is that of all
-        whole = Period("all", "all", first, last + bar_interval)
-        rows[-1:-1] = _contract_rows(
-            whole, ledger, decisions, book, horizon, confidence, seed, found
-        )
-    return MetricsTable(_typed(rows), found.findings())
+    if not ledger.tracks:
+        return MetricsTable(_typed(rows, FIELDS), found.findings())
+    each = _Contracts(ledger, decisions, book, horizon, confidence, seed)
+    whole = Period("symbol", "all", first, last + bar_interval)
+    rows[-1:-1] = each.whole(whole, found)  # before the last row, which is that of all
+    by_contract, told = each.by_period(periods)
+    return MetricsTable(_typed(rows, FIELDS), (*found.findings(), *told), by_contract)
 
 
 def break_even_fee(ledger: Ledger) -> float | None:
@@ -398,29 +406,50 @@ def _row(
     }
 
 
-def _contract_rows(
-    whole: Period,
-    ledger: Ledger,
-    decisions: _Decisions,
-    book: Book,
-    horizon: int,
-    confidence: float,
-    seed: int,
-    found: Undefined,
-) -> list[dict[str, object]]:
-    """Return a row over the whole replay for each of several contracts."""
-    rows = []
-    for track in ledger.tracks:
-        period = replace(whole, kind="symbol", name=track.symbol)
-        own = decisions.of(track.symbol)
-        money = contract_fields(period, ledger, book, track, confidence, seed, found)
-        rows.append(_row(period, own, money, horizon, confidence, found))
-    return rows
+@dataclass(frozen=True, eq=False)
+class _Contracts:
+    """Judges each of several contracts alone."""
+
+    ledger: Ledger
+    decisions: _Decisions
+    book: Book
+    horizon: int
+    confidence: float
+    seed: int
+
+    def whole(self, period: Period, found: Undefined) -> list[dict[str, object]]:
+        """Return a row over the whole replay for each contract, named by it."""
+        return [
+            self._row(replace(period, name=account.symbol), own, account, found)
+            for account, own in self._each()
+        ]
+
+    def by_period(self, periods: Sequence[Period]) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
+        """Return a row for each contract and period, and why some values are null."""
+        found = Undefined()
+        rows = [
+            {"symbol": account.symbol, **self._row(period, own, account, found)}
+            for account, own in self._each()
+            for period in periods
+        ]
+        return _typed(rows, CONTRACT_FIELDS), told_in_one(found, len(rows))
+
+    def _each(self) -> Iterator[tuple[ContractAccount, _Decisions]]:
+        for account in contract_accounts(self.ledger):
+            yield account, self.decisions.of(account.symbol)
+
+    def _row(
+        self, period: Period, own: _Decisions, account: ContractAccount, found: Undefined
+    ) -> dict[str, object]:
+        money = contract_fields(
+            period, self.ledger, self.book, account, self.confidence, self.seed, found
+        )
+        return _row(period, own, money, self.horizon, self.confidence, found)
 
 
-def _typed(rows: list[dict[str, object]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(FIELDS))
-    for name in FIELDS:
+def _typed(rows: list[dict[str, object]], fields: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(fields))
+    for name in fields:
         if name in TEXTS:
             frame[name] = frame[name].astype("str")
         elif name in STAMPS:

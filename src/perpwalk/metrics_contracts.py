@@ -6,82 +6,89 @@ null here. Trades, costs, exposure and what a contract added to the account's re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from perpwalk.domain import FloatArray, to_ns
-from perpwalk.ledger import Ledger, Track
-from perpwalk.metrics_fields import MONEY_FIELDS, Undefined, Value
-from perpwalk.metrics_money import Book, trade_fields
+from perpwalk.contracts import ContractAccount
+from perpwalk.domain import Finding, FloatArray, Level
+from perpwalk.ledger import Ledger
+from perpwalk.metrics_fields import FIELDS, MONEY_FIELDS, RESULTS, Undefined, Value
+from perpwalk.metrics_money import FEW_TRADES, Book, trade_fields
 from perpwalk.periods import Period
-from perpwalk.trades import closed_results, fill_rows, round_trips
-from perpwalk.uncertainty.overlap import sum_by
-
-
-@dataclass(frozen=True, eq=False)
-class _Held:
-    """A contract's position and price at each close, and what it traded in each bar."""
-
-    position: FloatArray
-    price: FloatArray
-    traded: FloatArray
-
-    @classmethod
-    def of(cls, ledger: Ledger, track: Track) -> _Held:
-        closes = to_ns(pd.DatetimeIndex(ledger.equity["close_time"]))
-        own = (ledger.fills["symbol"] == track.symbol).to_numpy()
-        rows, fills = fill_rows(ledger)[own], ledger.fills[own]
-        quantity = fills["quantity"].to_numpy(dtype=float)
-        paid = fills["reason"].to_numpy() == ""  # a forced exit pays no fee rate
-        value = np.abs(quantity) * fills["price"].to_numpy(dtype=float) * paid
-        return cls(
-            position=np.cumsum(sum_by(rows, quantity, len(closes))),
-            price=track.at(closes),
-            traded=sum_by(rows, value, len(closes)),
-        )
+from perpwalk.trades import closed_results
 
 
 def contract_fields(
     period: Period,
     ledger: Ledger,
     book: Book,
-    track: Track,
+    account: ContractAccount,
     confidence: float,
     seed: int,
     found: Undefined,
 ) -> dict[str, Value]:
-    """Return the money columns of one contract over the whole replay.
+    """Return the money columns of one contract in one period; ``symbol`` is the whole replay.
 
-    ``total_return`` is what the contract added to the account's: its trades' net PnL over the
-    initial cash, open ones at the last close. ``benchmark_return`` is that of holding it.
+    ``total_return`` is what the contract added to the account's: what it earned over the equity
+    before the period, open positions at the last close. ``benchmark_return`` is that of holding it.
     """
-    held, alive = _Held.of(ledger, track), book.equity_before > 0
-    own = (ledger.fills["symbol"] == track.symbol).to_numpy()
-    _, net = closed_results(ledger, track.symbol)
-    trades = round_trips(ledger)
-    earned = float(trades.loc[trades["symbol"] == track.symbol, "net_pnl"].sum())
-    settled = ledger.funding[ledger.funding["symbol"] == track.symbol]
-    equity = ledger.equity["equity"].to_numpy(dtype=float)
-    held_share = np.where(
-        equity > 0, np.abs(held.position * held.price) / np.where(equity > 0, equity, 1.0), 0.0
-    )
-    turned = np.where(alive, held.traded / np.where(alive, book.equity_before, 1.0), 0.0)
+    whole = period.kind in ("symbol", "all")
+    rows = slice(0, len(account.price)) if whole else book.rows(period)
+    if rows.start == rows.stop:
+        found.add("A003", "no bar of the replay", period, MONEY_FIELDS)
+        return {}
+    equity, before = ledger.equity["equity"].to_numpy(dtype=float)[rows], book.equity_before[rows]
+    held = np.abs(account.position[rows] * account.price[rows])
+    turned = account.traded_notional[rows]
+    ended, net = closed_results(ledger, account.symbol)
+    price = account.price
     fields: dict[str, Value] = {
-        "total_return": earned / ledger.initial_cash,
-        "benchmark_return": float(held.price[-1] / held.price[0] - 1),
-        "exposure": float(held_share.mean()),
-        "turnover": float(turned.mean() * (pd.Timedelta("1D") / book.interval)),
-        "fees": float(ledger.fills.loc[own, "fee"].sum()),
-        "funding": float(settled["payment"].sum()),
-        "slippage": float(ledger.fills.loc[own, "slippage"].sum()),
-        **trade_fields(net, confidence, seed=seed),
+        "total_return": float(account.earned[rows].sum()) / before[0] if before[0] > 0 else None,
+        "benchmark_return": float(price[rows.stop - 1] / price[max(rows.start - 1, 0)] - 1),
+        "exposure": float(_shares(held, equity).mean()),
+        "turnover": float(_shares(turned, before).mean() * (pd.Timedelta("1D") / book.interval)),
+        "fees": float(account.fee[rows].sum()),
+        "funding": float(account.funding[rows].sum()),
+        "slippage": float(account.slippage[rows].sum()),
+        **trade_fields(net[(ended >= rows.start) & (ended < rows.stop)], confidence, seed=seed),
     }
     absent = [name for name in MONEY_FIELDS if fields.get(name) is None]
-    few = [name for name in absent if name.startswith(("win_rate", "profit_factor"))]
-    shared = [name for name in absent if name not in few]
-    found.add("A003", "one account: its growth and risk are of all contracts", period, shared)
-    if few:
-        found.add("A003", "too few trades, or none that lost", period, few)
+    _explain(absent, fields["trades"] or 0, period, found)
     return fields
+
+
+def _shares(amounts: FloatArray, equity: FloatArray) -> FloatArray:
+    """Return amounts over equity; 0 where all was lost."""
+    shares: FloatArray = np.where(equity > 0, amounts / np.where(equity > 0, equity, 1.0), 0.0)
+    return shares
+
+
+def _explain(absent: Sequence[str], trades: float, period: Period, found: Undefined) -> None:
+    few = [name for name in absent if name in RESULTS]
+    lost = [name for name in absent if name == "total_return"]
+    shared = [name for name in absent if name not in (*few, *lost)]
+    if shared and period.kind == "symbol":
+        found.add("A003", "one account: its growth and risk are of all contracts", period, shared)
+    if few:
+        cause = f"fewer than {FEW_TRADES} trades" if trades < FEW_TRADES else "no trade lost"
+        found.add("A003", cause, period, few)
+    if lost:
+        found.add("A003", "the account was ruined before", period, lost)
+
+
+def told_in_one(found: Undefined, count: int) -> tuple[Finding, ...]:
+    """Return why values of a table of contracts and periods are null: one note for each cause."""
+    return tuple(
+        Finding(
+            code=code,
+            level=Level.INFO,
+            where="metrics_by_contract.csv",
+            message=f"undefined (null): {', '.join(sorted(names, key=FIELDS.index))}",
+            observed=f"{cause}, in {len(periods):,} of {count:,} rows",
+            why="a number that is not defined must not look like one",
+            advice="leave these periods out of comparisons",
+        )
+        for (code, cause), (names, periods) in found.causes.items()
+    )

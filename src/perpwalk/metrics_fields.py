@@ -21,7 +21,7 @@ FIELDS = (
     "profit_factor_hi",
 )  # fmt: skip
 COUNTS = ("n", "ties", "trades")
-TEXTS = ("period_kind", "period")
+TEXTS = ("symbol", "period_kind", "period")
 STAMPS = ("start", "end")
 Value = float | int | None
 
@@ -35,6 +35,16 @@ _OF_SCORES = ("brier_lo", "brier_hi", "log_loss_lo", "log_loss_hi")
 DIRECTION_FIELDS = FIELDS[FIELDS.index("up_rate") : FIELDS.index("total_return")] + _OF_SCORES
 MONEY_FIELDS = tuple(
     name for name in FIELDS[FIELDS.index("total_return") :] if name not in _OF_SCORES
+)
+RESULTS = with_bounds("win_rate") | with_bounds("profit_factor")
+_OWN_MONEY = RESULTS | {
+    "total_return", "benchmark_return", "exposure", "turnover", "trades", "fees", "funding",
+    "slippage",
+}  # fmt: skip
+# The columns of a table of contracts and periods: those that one of several contracts has alone.
+CONTRACT_FIELDS = (
+    "symbol",
+    *(name for name in FIELDS if name not in MONEY_FIELDS or name in _OWN_MONEY),
 )
 BOUNDS = {name for name in MONEY_FIELDS if name.endswith(("_lo", "_hi"))}
 

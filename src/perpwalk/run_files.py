@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from perpwalk import strict
 from perpwalk.errors import UsageError
-from perpwalk.metrics_fields import FIELDS, STAMPS, TEXTS
+from perpwalk.ledger import CONTRACT_COLUMNS
+from perpwalk.metrics_fields import CONTRACT_FIELDS, FIELDS, STAMPS, TEXTS
 from perpwalk.strict import FLAG, NUMBER, STAMP, TEXT, WHOLE, Kinds, NotAsWrittenError
 
 _MEND = "make the run again (`perpwalk run … --force`)"
@@ -91,6 +92,10 @@ TABLES: Mapping[str, tuple[Kinds, tuple[str, ...]]] = {
         ("settle_time", "symbol", "position", "mark_price", "mark_known", "rate", "payment",
          "assumed"),
     ),
+    "equity_by_contract.parquet": (
+        _columns("close_time", " ".join(CONTRACT_COLUMNS[2:]), "symbol"), CONTRACT_COLUMNS
+    ),
+    "metrics_by_contract.csv": ({"symbol": TEXT, **_METRICS}, CONTRACT_FIELDS),
     "seeds.csv": ({}, ()),
     "placebo.csv": ({}, ()),
 }  # fmt: skip

@@ -483,7 +483,7 @@ class Run:
     @cached_property
     def seeds(self) -> pd.DataFrame | None:
         """``seeds.csv``: one row per seed the model was trained with; None without repeats."""
-        return self._table("seeds.csv") if (self.path / "seeds.csv").is_file() else None
+        return self._optional("seeds.csv")
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -499,6 +499,16 @@ class Run:
     def funding(self) -> pd.DataFrame:
         """``funding.csv``: every settlement."""
         return self._table("funding.csv")
+
+    @cached_property
+    def equity_by_contract(self) -> pd.DataFrame | None:
+        """``equity_by_contract.parquet``: bars of each of several contracts; None of one alone."""
+        return self._optional("equity_by_contract.parquet")
+
+    @cached_property
+    def metrics_by_contract(self) -> pd.DataFrame | None:
+        """``metrics_by_contract.csv``: periods of each of several contracts; None of one alone."""
+        return self._optional("metrics_by_contract.csv")
 
     @cached_property
     def config_text(self) -> str:
@@ -521,6 +531,9 @@ class Run:
 
     def _table(self, name: str) -> pd.DataFrame:
         return run_files.read_table(self._existing(name))
+
+    def _optional(self, name: str) -> pd.DataFrame | None:
+        return self._table(name) if (self.path / name).is_file() else None
 
 
 def load_run(path: Path | str) -> Run:

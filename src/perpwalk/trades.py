@@ -297,7 +297,20 @@ def _held_into(trade: _Trade, row: int, before: bool) -> bool:
     return trade.end == row and (before or trade.reason == BANKRUPTCY)
 
 
+def liquidation_costs(ledger: Ledger) -> list[tuple[int, str, float]]:
+    """Return who bears each liquidation cost: row of the equity table, symbol, part of the cost."""
+    found = _liquidation_shares(_settled_trades(ledger), ledger)
+    return [(row, trade.symbol, cost) for row, trade, cost in found]
+
+
 def _settle_liquidations(trades: list[_Trade], ledger: Ledger) -> None:
+    for _, trade, cost in _liquidation_shares(trades, ledger):
+        trade.liquidation += cost
+
+
+def _liquidation_shares(
+    trades: list[_Trade], ledger: Ledger
+) -> Iterator[tuple[int, _Trade, float]]:
     """Share each bar's liquidation cost among the trades that bear it, by notional."""
     cost = ledger.equity["liquidation"].to_numpy(dtype=float)
     for row in np.flatnonzero(cost).tolist():
@@ -309,7 +322,7 @@ def _settle_liquidations(trades: list[_Trade], ledger: Ledger) -> None:
             )
         total = sum(notional for _, notional in bearers)
         for trade, notional in bearers:
-            trade.liquidation += cost[row] * notional / total
+            yield row, trade, cost[row] * notional / total
 
 
 def _bearers(trades: list[_Trade], row: int) -> list[tuple[_Trade, float]]:

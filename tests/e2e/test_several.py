@@ -70,6 +70,14 @@ def test_tables_say_whose_each_row_is(run: runs.Run) -> None:
     kept = sorted(p.relative_to(run.path).as_posix() for p in run.path.glob("models/*/fold-*"))
     assert [f"models/{s}/fold-{n:03d}" for s in (A, B) for n in range(count)] == kept
     assert [A, B] == [one["symbol"] for one in run.manifest["symbols"]]
+    assert {"equity_by_contract.parquet", "metrics_by_contract.csv"} <= set(run.manifest["files"])
+    bars, periods = run.equity_by_contract, run.metrics_by_contract
+    assert bars is not None
+    assert periods is not None
+    assert [A, B] * len(run.equity) == bars["symbol"].tolist()
+    assert [A, B] == periods["symbol"].unique().tolist()
+    kinds = set(run.metrics["period_kind"]) - {"symbol"}
+    assert kinds == set(periods["period_kind"])
 
 
 def test_folds_of_one_number_test_the_same_time(run: runs.Run) -> None:

@@ -14,8 +14,9 @@ from tiny_replay import account
 from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
 from engine.strategy import SignalStrategy
+from perpwalk.contracts import SUMMED, contracts_table
 from perpwalk.domain import Level
-from perpwalk.ledger import Ledger, with_tracks
+from perpwalk.ledger import CONTRACT_COLUMNS, Ledger, with_tracks
 from perpwalk.recompute_portfolio import recompute_portfolio
 from perpwalk.reconcile import compare
 from perpwalk.trades import round_trips
@@ -100,3 +101,18 @@ def _trades_add_up(ledger: Ledger, portfolio: Portfolio) -> None:
     change = book["equity"].iloc[-1] - portfolio.broker.cash
     assert change == pytest.approx(trades["net_pnl"].sum(), abs=scale)
     assert not ledger.funding.duplicated(["symbol", "settle_time"]).any()
+    _contracts_add_up(ledger, scale)
+
+
+def _contracts_add_up(ledger: Ledger, scale: float) -> None:
+    """Hold the parts of all contracts against the account's own columns at every bar."""
+    each, book = contracts_table(ledger), ledger.equity
+    held = each["position"] * each["price"]
+    assert list(CONTRACT_COLUMNS) == list(each.columns)
+    for name in SUMMED:
+        of_all = each[name].to_numpy().reshape(len(book), -1).sum(axis=1)
+        assert book[name].to_numpy() == pytest.approx(of_all, abs=scale), name
+    net = held.to_numpy().reshape(len(book), -1).sum(axis=1)
+    equity = book["equity"].to_numpy()
+    alive = equity > 0
+    assert (book["exposure"] * equity)[alive].to_numpy() == pytest.approx(net[alive], abs=scale)

@@ -11,9 +11,11 @@ import pytest
 from tiny_replay import HOUR, account, at, bars, flat, funding, market, run
 
 from perpwalk.audit.account import audit_account
+from perpwalk.contracts import SUMMED, contract_accounts, contracts_table
 from perpwalk.domain import Market
 from perpwalk.ledger import Ledger, holding_price, with_tracks
 from perpwalk.metrics import metrics_table
+from perpwalk.metrics_fields import CONTRACT_FIELDS
 from perpwalk.trades import fill_rows, round_trips
 
 A, B = "AAA", "BBB"
@@ -115,6 +117,40 @@ def test_each_contracts_row_says_what_it_added_and_cost() -> None:
     assert any("one account" in str(reason.observed) for reason in found.reasons)
     paid = -2 * 55 * 0.01  # in the hour that B lacks: at its close before
     assert [0.0, paid] == pytest.approx(rows["funding"].tolist())
+
+    each = found.by_contract
+    assert each is not None
+    assert list(CONTRACT_FIELDS) == list(each.columns)
+    for kind, period in found.frame.groupby("period_kind")["period"].first().items():
+        mine = each[(each["period_kind"] == kind) & (each["period"] == period)]
+        whole = found.frame[(found.frame["period_kind"] == kind)].iloc[0]
+        if kind != "symbol":
+            assert [A, B] == mine["symbol"].tolist()
+            for name in ("n", "fees", "funding", "slippage", "trades", "total_return", "turnover"):
+                assert whole[name] == pytest.approx(mine[name].sum()), (kind, name)
+    # A number that is null has a note that says why, and in how many rows.
+    assert each["win_rate"].isna().all()
+    assert any(
+        ("metrics_by_contract.csv", f"fewer than 30 trades, in {len(each)} of {len(each)} rows")
+        == (reason.where, reason.observed)
+        for reason in found.reasons
+    )
+
+
+def test_a_contracts_account_is_its_part_of_the_one_account() -> None:
+    """Position, price and what was paid of A and of B, bar by bar; one contract alone has none."""
+    ledger = book()
+    each = contracts_table(ledger)
+    a, b = (each[each["symbol"] == name].reset_index(drop=True) for name in (A, B))
+
+    assert [1.0, 1.0, 1.0, 0.0] == a["position"].tolist()[-4:]
+    assert [120.0, 60.0] == [a["price"].iloc[-1], b["price"].iloc[-1]]
+    assert a["fee"].sum() == pytest.approx(0.001 * (100 + 120))
+    assert [0.0, -2 * 55 * 0.01] == pytest.approx([a["funding"].sum(), b["funding"].sum()])
+    for name in SUMMED:
+        assert ledger.equity[name].tolist() == pytest.approx((a[name] + b[name]).tolist()), name
+    alone = Ledger(**{**vars(ledger), "tracks": ()})
+    assert () == contract_accounts(alone)
 
 
 def test_a_symbol_without_a_bar_is_liquidated_now_not_at_its_last_bar() -> None:
