@@ -70,10 +70,9 @@ def train_trees(
         train_matrix := train.matrix(context.threads),
         num_boost_round=settings.rounds,
         evals=[(train_matrix, "train"), (validation.matrix(context.threads), "validation")],
-        early_stopping_rounds=settings.early_stopping,
         evals_result=evaluated,
         verbose_eval=False,
-        callbacks=[_Report(history, settings.learning_rate, two_sided(validation.label))],
+        callbacks=[_Report(history, settings, two_sided(validation.label))],
     )
     return booster[: booster.best_iteration + 1]
 
@@ -105,17 +104,21 @@ def _parameters(settings: XgbSection, rows: int, context: FitContext) -> dict[st
     }
 
 
-class _Report(xgboost.callback.TrainingCallback):
-    """Passes each round on as an epoch report."""
+class _Report(xgboost.callback.EarlyStopping):
+    """Passes each round on as an epoch report, then stops where the validation loss has to.
 
-    def __init__(self, history: History, learning_rate: float, auc_defined: bool) -> None:
-        super().__init__()
+    Both in one: XGBoost 3.0 calls several callbacks in no order, and the last round would be
+    reported or not.
+    """
+
+    def __init__(self, history: History, settings: XgbSection, auc_defined: bool) -> None:
+        super().__init__(rounds=settings.early_stopping)
         self.history = history
-        self.learning_rate = learning_rate
+        self.learning_rate = settings.learning_rate
         self.auc_defined = auc_defined
         self.began = time.perf_counter()
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         now = time.perf_counter()
         validation = evals_log["validation"]
         for span, told in evals_log.items():
@@ -137,7 +140,8 @@ class _Report(xgboost.callback.TrainingCallback):
             )
         )
         self.began = now
-        return False
+        stopped: bool = super().after_iteration(model, epoch, evals_log)
+        return stopped
 
 
 def forecast(
