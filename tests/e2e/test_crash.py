@@ -32,6 +32,7 @@ def test_a_killed_run_ends_as_if_undisturbed(known: Known) -> None:
 
     assert {} == known.killed([*drawn, *ends])
     assert {} == known.killed([known.last("write", ".manifest.json")], "torn")
+    assert {} == known.killed([moved, known.last("open", "trials.jsonl")], "power")
 
 
 @pytest.mark.long
@@ -52,6 +53,12 @@ def test_a_write_cut_in_half_leaves_nothing_half_made(known: Known) -> None:
         if told.startswith("write") and "trials.jsonl" not in told
     ]
     assert {} == known.killed(writes[::2], "torn")
+
+
+@pytest.mark.long
+def test_a_run_whose_machine_lost_power_ends_as_if_undisturbed(known: Known) -> None:
+    """Before every third operation; what was not forced to the disk is gone, its name is not."""
+    assert {} == known.killed(range(2, len(known.operations) + 1, 3), "power")
 
 
 def stopped(known: Known, points: Sequence[int], name: str, code: int) -> dict[int, list[str]]:

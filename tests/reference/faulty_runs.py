@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import file_faults
-from file_faults import Layer, Operation
+from file_faults import Disk, Layer, Operation
 
 _CELLS = struct.Struct("qq")  # operations, fits
 
@@ -51,9 +51,11 @@ class Shared:
         _CELLS.pack_into(self._memory, 0, operations, fits)
 
 
-def act_of(attempt: dict[str, Any], root: Path) -> file_faults.Act:
+def act_of(attempt: dict[str, Any], root: Path, disk: Disk | None) -> file_faults.Act:
     """Return what an attempt does to itself."""
     at, kind = attempt.get("at", -1), attempt.get("fault", "none")
+    if disk is not None:
+        return file_faults.without_power(at, disk)
     if kind in ("SIGKILL", "SIGINT", "SIGTERM"):
         return file_faults.signalled(at, getattr(signal, kind))
     if kind in ("ENOSPC", "EACCES", "EROFS", "EDQUOT", "EIO"):
@@ -134,7 +136,8 @@ def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: 
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(root)
-        act, kept = act_of(asked, root), []
+        disk = Disk(root) if asked.get("fault") == "power" else None
+        act, kept = act_of(asked, root, disk), []
 
         def counted(operation: Operation) -> None:
             shared.set(operation.number, shared.get()[1])
@@ -144,7 +147,7 @@ def _run(asked: dict[str, Any], root: Path, shared: Shared, told: Path, listed: 
         for name in ("_learn", "put"):  # fitted here, or by a worker
             setattr(WalkForward, name, _counting(getattr(WalkForward, name), shared))
         torn = asked.get("at") if asked.get("fault") == "torn" else None
-        Layer(root, counted, torn=torn).install()
+        Layer(root, counted, torn, disk).install()
         try:
             if "call" in asked:
                 module, _, name = asked["call"].partition(":")

@@ -41,16 +41,57 @@ class Operation:
 Act = Callable[[Operation], None]
 
 
+class Disk:
+    """What each file below ``root`` says once the power has gone: what was last forced to the disk.
+
+    What was there at first is on the disk; names are, too. A file that nobody forced is empty then,
+    whatever wrote it and whatever it was renamed to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._forced: dict[tuple[int, int], bytes] = {}
+        for path in self._files():
+            self.force(path)
+
+    def force(self, path: Path) -> None:
+        """Keep what a file says."""
+        if path.is_file():
+            self._forced[_identity(path)] = path.read_bytes()
+
+    def forget(self, path: Path) -> None:
+        """Know nothing of what will be in the place of a file that goes."""
+        if path.is_file() and path.stat().st_nlink == 1:
+            self._forced.pop(_identity(path), None)
+
+    def lose_power(self) -> None:
+        """Take back what was never forced."""
+        for path in self._files():
+            kept = self._forced.get(_identity(path), b"")
+            if path.read_bytes() != kept:
+                path.write_bytes(kept)
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._root.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 @dataclass
 class Layer:
     """Counts operations below ``root`` and lets ``act`` look at each before it is done.
 
     ``torn`` is the number of a write of which only the first half is done before a SIGKILL.
+    ``disk`` is told what is forced to it and what goes.
     """
 
     root: Path
     act: Act
     torn: int | None = None
+    disk: Disk | None = None
     count: int = 0
     _busy: bool = field(default=False, repr=False)
 
@@ -70,6 +111,14 @@ class Layer:
         elif event in _CHANGING:
             folder = arguments[_FOLDER_AT[event]] if event in _FOLDER_AT else -1
             self.before(event, arguments[_CHANGING[event]], folder)
+            if event == "os.rename":
+                self._goes(arguments[1], arguments[3])
+            elif event == "os.remove":
+                self._goes(arguments[0], folder)
+
+    def _goes(self, path: Any, folder: int) -> None:
+        if self.disk is not None and self.inside(path, folder):
+            self.disk.forget(Path(_whole(path, folder)))
 
     def before(self, kind: str, path: Any, folder: int = -1) -> None:
         """Count one operation, if it is below the root, and act."""
@@ -84,9 +133,7 @@ class Layer:
 
     def inside(self, path: Any, folder: int = -1) -> bool:
         """Return whether a path lies below the root."""
-        base = os.getcwd() if folder in (-1, None) else _path_of(folder)
-        whole = os.path.normpath(os.path.join(base, os.fsdecode(path)))
-        return whole.startswith(f"{self.root}{os.sep}")
+        return _whole(path, folder).startswith(f"{self.root}{os.sep}")
 
     # ── what it does not tell ────────────────────────────────────────────────────────────────────
 
@@ -128,6 +175,8 @@ class Layer:
         def called(descriptor: int, *arguments: Any, **named: Any) -> Any:
             self.before(kind, _path_of(descriptor))
             if kind == "fsync":  # what a killed process has written is there without it
+                if self.disk is not None and self.inside(_path_of(descriptor)):
+                    self.disk.force(Path(_path_of(descriptor)))
                 return None
             if kind == "write" and self.torn == self.count and arguments:
                 real(descriptor, bytes(arguments[0])[: len(arguments[0]) // 2])
@@ -135,6 +184,12 @@ class Layer:
             return real(descriptor, *arguments, **named)
 
         return called
+
+
+def _whole(path: Any, folder: int = -1) -> str:
+    """Return a path from the root on; ``folder`` is a descriptor, -1 for the working folder."""
+    base = os.getcwd() if folder in (-1, None) else _path_of(folder)
+    return os.path.normpath(os.path.join(base, os.fsdecode(path)))
 
 
 def _path_of(descriptor: int) -> str:
@@ -153,6 +208,17 @@ def signalled(at: int, number: int = signal.SIGKILL) -> Act:
     def act(operation: Operation) -> None:
         if operation.number == at:
             os.kill(os.getpid(), number)
+
+    return act
+
+
+def without_power(at: int, disk: Disk) -> Act:
+    """Let the power go just before an operation."""
+
+    def act(operation: Operation) -> None:
+        if operation.number == at:
+            disk.lose_power()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return act
 
