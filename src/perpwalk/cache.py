@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perpwalk import locks, seal, strict
+from perpwalk import disk, locks, seal, strict
 from perpwalk.errors import ConfigError, EnvironmentFailedError
 
 PLACE = "PERPWALK_CACHE"
@@ -67,7 +67,7 @@ def open_cache(results: Path) -> Cache:
     most it may hold.
     """
     named = os.environ.get(PLACE)
-    root = results / FOLDER if not named else Path(named).expanduser()
+    root = results / FOLDER if not named else disk.named(named)
     return Cache(root.absolute(), parse_size(os.environ.get(SIZE, DEFAULT_SIZE)))
 
 

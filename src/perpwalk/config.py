@@ -26,7 +26,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from perpwalk import layers, strict
+from perpwalk import disk, layers, strict
 from perpwalk.errors import ConfigError
 from perpwalk.layers import Layered
 
@@ -896,7 +896,7 @@ def _absolute(text: str, base: Path, key: str) -> str:
     expanded = _expand(text, key)
     if "://" in expanded:
         raise ConfigError(f"'{expanded}' is an address; give the path of a local file", key=key)
-    path = Path(expanded).expanduser()
+    path = disk.named(expanded)
     if path.is_absolute():
         return str(path)
     beside = (base / path).resolve()

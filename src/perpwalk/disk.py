@@ -27,6 +27,14 @@ _SCRATCH = "perpwalk-scratch-"
 _LOCK = ".lock"
 
 
+def named(path: str | Path) -> Path:
+    """Return a path as a shell takes it: ``~`` is a home folder, ``~nobody`` a name like others."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from perpwalk import disk
 from perpwalk.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -116,7 +117,7 @@ def _layered(path: Path, extended_by: tuple[Path, ...]) -> Layered:
         return Layered(raw, (path,), dict.fromkeys(_leaves(raw), path))
     if not isinstance(base, str) or not base.strip():
         raise ConfigError(f"must be the path of another configuration (in {path})", key=EXTENDS)
-    below = _layered(path.parent / Path(base).expanduser(), chain)
+    below = _layered(path.parent / disk.named(base), chain)
     merged, origin = _merged(below.raw, below.origin, raw, path)
     return Layered(merged, (*below.files, path), origin)
 

@@ -9,10 +9,10 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from perpwalk import disk
 from perpwalk.errors import ConfigError
 
 
@@ -81,7 +81,7 @@ def _module(place: str, kind: str, key: str | None) -> ModuleType:
 
 
 def _from_file(place: str, kind: str, key: str | None) -> ModuleType:
-    path = Path(place).expanduser().resolve()
+    path = disk.named(place).resolve()
     if not path.is_file():
         raise ConfigError(f"no file {path} to load a {kind} from", key=key)
     # A name of its own: two files called mine.py are two modules.

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from perpwalk import disk
 from perpwalk.config import SHIPPED, Config, of_layers, resolve
 from perpwalk.errors import UsageError, UserError
 from perpwalk.layers import read, read_value
@@ -91,7 +92,7 @@ def _place(name: str) -> str:
     place, colon, attribute = name.rpartition(":")
     if colon and attribute.isidentifier():
         name = place
-    return str(Path(name).expanduser().resolve()) if name.endswith(".py") else name
+    return str(disk.named(name).resolve()) if name.endswith(".py") else name
 
 
 def _of_own_files(run: Run) -> Iterator[tuple[str, str]]:

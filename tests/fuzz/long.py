@@ -4,11 +4,12 @@
 target runs in a process of its own, under a limit of memory and of time per input. What breaks one
 is kept under ``.fuzz/`` by libFuzzer (``crash-…``, ``timeout-…``, ``oom-…``): make it a line of
 ``BROKEN`` in tests/unit/test_fuzz.py. Without atheris (there are wheels for CPython 3.11 to 3.13 on
-Linux x86-64) hypothesis searches, without coverage.
+Linux x86-64), and for targets that are ``blind``, hypothesis searches, without coverage.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -93,7 +94,9 @@ def main() -> int:
     broken = []
     for name in names:
         began = time.monotonic()
-        words = [sys.executable, "-W", "ignore", __file__, name, seconds]
+        blind = TARGETS[name].blind or importlib.util.find_spec("atheris") is None
+        way = "blind" if blind else "guided"
+        words = [sys.executable, "-W", "ignore", __file__, name, seconds, way]
         with tempfile.TemporaryDirectory(prefix="perpwalk-fuzz-") as folder:
             done = subprocess.run(
                 words, capture_output=True, text=True, errors="replace", check=False,
@@ -113,9 +116,5 @@ def main() -> int:
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         sys.exit(main())
-    try:
-        import atheris  # noqa: F401 - is it there?
-    except ImportError:
-        search_blindly(sys.argv[1], int(sys.argv[2]))
-    else:
-        search(sys.argv[1], int(sys.argv[2]))
+    way = {"guided": search, "blind": search_blindly}[sys.argv[3]]
+    way(sys.argv[1], int(sys.argv[2]))

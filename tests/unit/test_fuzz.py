@@ -57,6 +57,8 @@ BROKEN = [
     ("config", b"walk_forward: {train: 999999999999d}\n"),
     ("config", b"[" * 5000),
     ("config", b"name: nul\n"),
+    ("config", b"extends: ~nobody\n"),
+    ("config", b"market: {ohlcv: ~nobody/bars.csv}\n"),
     ("config", b"seed: " + b"9" * 5000),
     ("config", b"a: &a [1]\nb: [" + b"*a," * 9 + b"]\n"),
     ("overrides", b"--grid\nstrategy.threshold=0.4:0.6:100100100"),

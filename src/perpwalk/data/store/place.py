@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from perpwalk import disk
 from perpwalk.config import default_store
 from perpwalk.data.store.catalog import CATALOG, Catalog, read_catalog
 from perpwalk.data.store.series import KINDS, SeriesKey
@@ -14,7 +15,7 @@ _ALIASES = {"binanceusdm": "binance", "binance-futures": "binance", "okex": "okx
 
 def find_store(given: Path | str | None = None) -> Path:
     """Return the store: the one given, else ``$PERPWALK_STORE``, else ``data/store`` from here."""
-    return Path(given or default_store()).expanduser().absolute()
+    return disk.named(given or default_store()).absolute()
 
 
 def exchange_name(text: str) -> str:
