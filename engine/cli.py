@@ -203,7 +203,7 @@ def report(
 ) -> None:
     """Write the page of a finished run, or of a comparison, again."""
     from perpwalk import reports
-    from perpwalk.compare.record import JSON_FILE
+    from perpwalk.comparison.record import JSON_FILE
     from perpwalk.runs import load_run
 
     if (folder / JSON_FILE).is_file():

@@ -25,11 +25,11 @@ from engine.plugins import load_strategy
 from engine.progress import Hushed, Reporter, Silent
 from engine.variants import Asked, Grid, Item
 from perpwalk import disk, models, reports, runs, trials
-from perpwalk.compare.core import DEFAULT_BY, RESAMPLES, check_metric, compare_variants
-from perpwalk.compare.data import Variant, refuse_unlike
-from perpwalk.compare.of_run import traded, variant_of
-from perpwalk.compare.record import Comparison, load_comparison, write_comparison
-from perpwalk.compare.search import Trials
+from perpwalk.comparison.core import DEFAULT_BY, RESAMPLES, check_metric, compare_variants
+from perpwalk.comparison.data import Variant, refuse_unlike
+from perpwalk.comparison.of_run import traded, variant_of
+from perpwalk.comparison.record import Comparison, load_comparison, write_comparison
+from perpwalk.comparison.search import Trials
 from perpwalk.config import Config, parse_duration
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import EnvironmentFailedError, UsageError, UserError

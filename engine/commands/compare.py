@@ -84,7 +84,7 @@ def compare(
     from engine import compare as comparing
     from engine import variants
     from engine.progress import reporter
-    from perpwalk.compare.record import as_document
+    from perpwalk.comparison.record import as_document
     from perpwalk.reports import comparison_table
 
     with reporter(Console(stderr=True)) as tell:

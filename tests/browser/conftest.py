@@ -14,7 +14,7 @@ from hand_made_run import replay, write_run
 from playwright.sync_api import Browser, sync_playwright
 
 from perpwalk import reports
-from perpwalk.compare import Comparison
+from perpwalk.comparison import Comparison
 from perpwalk.runs import Run
 
 ARGUMENTS = [

@@ -12,7 +12,7 @@ from browser_page import Visit
 from hand_made_run import NASTY
 
 from perpwalk import reports
-from perpwalk.compare import Comparison
+from perpwalk.comparison import Comparison
 
 
 @pytest.fixture

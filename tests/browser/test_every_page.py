@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from browser_page import Visit
 
-from perpwalk.compare import Comparison
+from perpwalk.comparison import Comparison
 from perpwalk.runs import Run
 
 CHARTS = {"report.html": 10, "comparison.html": 5}

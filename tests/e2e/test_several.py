@@ -20,9 +20,9 @@ from perpwalk import data, runs, seal
 from perpwalk.audit.check import check_run
 from perpwalk.audit.leaks import Plan
 from perpwalk.audit.verification import Status
-from perpwalk.compare import Comparison
-from perpwalk.compare.measures import HOLD
-from perpwalk.compare.of_run import variant_of
+from perpwalk.comparison import Comparison
+from perpwalk.comparison.measures import HOLD
+from perpwalk.comparison.of_run import variant_of
 from perpwalk.config import Config, resolve
 from perpwalk.costs import CostSummary
 from perpwalk.errors import ConfigError, UsageError

@@ -8,8 +8,8 @@ from pathlib import Path
 from hand_made_run import NASTY
 from simulated_variants import variants
 
-from perpwalk.compare import Comparison, load_comparison, write_comparison
-from perpwalk.compare.core import compare_variants
+from perpwalk.comparison import Comparison, load_comparison, write_comparison
+from perpwalk.comparison.core import compare_variants
 
 
 def kept_comparison(folder: Path, *, count: int = 6, n: int = 1500) -> Comparison:

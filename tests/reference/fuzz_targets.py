@@ -385,7 +385,7 @@ def _show_run(data: bytes, folder: Path) -> None:
 
 
 def _comparison_seeds() -> list[bytes]:
-    from perpwalk.compare.record import TABLES
+    from perpwalk.comparison.record import TABLES
 
     document = {
         "format": "perpwalk-comparison/1", "name": "x", "by": "sharpe", "level": 0.95,
@@ -399,7 +399,7 @@ def _comparison_seeds() -> list[bytes]:
 
 
 def _read_comparison(data: bytes, folder: Path) -> None:
-    from perpwalk.compare.record import CURVES_FILE, JSON_FILE, load_comparison
+    from perpwalk.comparison.record import CURVES_FILE, JSON_FILE, load_comparison
 
     if not (folder / CURVES_FILE).is_file():
         stamps = pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC")

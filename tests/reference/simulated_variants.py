@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pandas as pd
 
-from perpwalk.compare.core import weigh
-from perpwalk.compare.data import Bars, Variant, common_set
+from perpwalk.comparison.core import weigh
+from perpwalk.comparison.data import Bars, Variant, common_set
 from perpwalk.domain import from_ns, to_ns
 from perpwalk.metrics import Scored
 

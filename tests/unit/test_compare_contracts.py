@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from simulated_variants import HOUR, deciding_at, on_contracts, variants
 
-from perpwalk.compare import Comparison, load_comparison, record, resampling, write_comparison
-from perpwalk.compare.core import compare_variants
-from perpwalk.compare.data import Common, Variant, common_set
-from perpwalk.compare.measures import MAJORITY, measure, rule_hits
-from perpwalk.compare.search import MISSES, losses
-from perpwalk.compare.stamps import Stamps
+from perpwalk.comparison import Comparison, load_comparison, record, resampling, write_comparison
+from perpwalk.comparison.core import compare_variants
+from perpwalk.comparison.data import Common, Variant, common_set
+from perpwalk.comparison.measures import MAJORITY, measure, rule_hits
+from perpwalk.comparison.search import MISSES, losses
+from perpwalk.comparison.stamps import Stamps
 from perpwalk.domain import FloatArray
 from perpwalk.errors import UsageError
 from perpwalk.uncertainty.auc import auc

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from simulated_variants import HOUR, variants
 
-from perpwalk.compare import load_comparison, record, write_comparison
-from perpwalk.compare.by_period import kendall_w, ranked
-from perpwalk.compare.core import compare_variants
-from perpwalk.compare.data import Variant, common_set, holding
-from perpwalk.compare.measures import measure
-from perpwalk.compare.search import Trials, effective_rank
+from perpwalk.comparison import load_comparison, record, write_comparison
+from perpwalk.comparison.by_period import kendall_w, ranked
+from perpwalk.comparison.core import compare_variants
+from perpwalk.comparison.data import Variant, common_set, holding
+from perpwalk.comparison.measures import measure
+from perpwalk.comparison.search import Trials, effective_rank
 from perpwalk.errors import UsageError
 from perpwalk.uncertainty.auc import delong_test, placements
 from perpwalk.uncertainty.bootstrap import auc_of, bootstrap, mean_of, sharpe_of

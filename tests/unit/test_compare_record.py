@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from perpwalk.compare import Comparison, load_comparison, record, write_comparison
+from perpwalk.comparison import Comparison, load_comparison, record, write_comparison
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import UsageError
 

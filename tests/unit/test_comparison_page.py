@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from engine.cli import app
 from perpwalk import reports
-from perpwalk.compare import Comparison
+from perpwalk.comparison import Comparison
 from perpwalk.errors import UsageError
 from perpwalk.reports import words
 from perpwalk.reports.pages.comparison_view import render_comparison

@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from perpwalk import disk, run_files, runs, seal
-from perpwalk.compare.record import PAGE_FILE, Comparison, load_comparison
+from perpwalk.comparison.record import PAGE_FILE, Comparison, load_comparison
 from perpwalk.errors import UsageError
 from perpwalk.reports.daily import account_returns
 from perpwalk.reports.pages.run_view import PageData, render_page

@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from perpwalk.compare.measures import BENCHMARKS
-from perpwalk.compare.record import Comparison
-from perpwalk.compare.words import LABELS
+from perpwalk.comparison.measures import BENCHMARKS
+from perpwalk.comparison.record import Comparison
+from perpwalk.comparison.words import LABELS
 from perpwalk.reports.words import UNDEFINED, count, decimal, interval, known, percent
 
 MOST_ROWS = 30

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from perpwalk.compare.measures import FLAT, HOLD, MAJORITY
-from perpwalk.compare.record import Comparison, wide_table
-from perpwalk.compare.words import LABELS
+from perpwalk.comparison.measures import FLAT, HOLD, MAJORITY
+from perpwalk.comparison.record import Comparison, wide_table
+from perpwalk.comparison.words import LABELS
 from perpwalk.reports import words
 from perpwalk.reports.pages import heat
 from perpwalk.reports.pages.assembly import render

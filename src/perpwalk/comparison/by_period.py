@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from perpwalk import returns as growth
-from perpwalk.compare.data import Common
-from perpwalk.compare.measures import BIGGER_IS_BETTER
+from perpwalk.comparison.data import Common
+from perpwalk.comparison.measures import BIGGER_IS_BETTER
 from perpwalk.domain import BoolArray, FloatArray, IntArray, to_ns
 from perpwalk.periods import calendar_periods
 from perpwalk.uncertainty import overlap

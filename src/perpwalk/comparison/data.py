@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from perpwalk import returns as growth
-from perpwalk.compare.stamps import Stamps
+from perpwalk.comparison.stamps import Stamps
 from perpwalk.costs import equity_before
 from perpwalk.domain import BoolArray, FloatArray, IntArray, from_ns, to_ns
 from perpwalk.errors import UsageError

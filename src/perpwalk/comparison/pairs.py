@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from perpwalk.compare import measures, resampling
-from perpwalk.compare.data import Common
-from perpwalk.compare.measures import FLAT, HOLD, MAJORITY, PERSISTENCE, Measured
-from perpwalk.compare.resampling import Series
+from perpwalk.comparison import measures, resampling
+from perpwalk.comparison.data import Common
+from perpwalk.comparison.measures import FLAT, HOLD, MAJORITY, PERSISTENCE, Measured
+from perpwalk.comparison.resampling import Series
 from perpwalk.domain import FloatArray
 from perpwalk.uncertainty.auc import delong_test, delong_test_of_groups
 from perpwalk.uncertainty.overlap import sum_by

@@ -8,7 +8,7 @@ import pandas as pd
 
 from perpwalk.audit.check import predictions_with_thresholds
 from perpwalk.audit.evidence import naive_rules
-from perpwalk.compare.data import SEVERAL, Bars, Variant
+from perpwalk.comparison.data import SEVERAL, Bars, Variant
 from perpwalk.config import Config, parse_duration
 from perpwalk.errors import UsageError
 from perpwalk.labels import duration_bars

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from perpwalk import returns as growth
-from perpwalk.compare import resampling
-from perpwalk.compare.data import Common
-from perpwalk.compare.resampling import Measure, Resampled, Series
+from perpwalk.comparison import resampling
+from perpwalk.comparison.data import Common
+from perpwalk.comparison.resampling import Measure, Resampled, Series
 from perpwalk.domain import Finding, FloatArray
 from perpwalk.uncertainty import wealth
 from perpwalk.uncertainty.auc import Placements, placements

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perpwalk.compare import by_period, measures, pairs, search, words
-from perpwalk.compare.data import Common, Variant, common_set
-from perpwalk.compare.measures import BIGGER_IS_BETTER, Measured
-from perpwalk.compare.record import TABLES, Comparison, table
-from perpwalk.compare.search import Search, Trials
+from perpwalk.comparison import by_period, measures, pairs, search, words
+from perpwalk.comparison.data import Common, Variant, common_set
+from perpwalk.comparison.measures import BIGGER_IS_BETTER, Measured
+from perpwalk.comparison.record import TABLES, Comparison, table
+from perpwalk.comparison.search import Search, Trials
 from perpwalk.domain import Finding
 from perpwalk.errors import UsageError
 from perpwalk.uncertainty.overfitting import Overfitting

@@ -3,6 +3,6 @@
 Pure functions of return series and predictions; running the variants is ``engine.compare``.
 """
 
-from perpwalk.compare.record import Comparison, load_comparison, write_comparison
+from perpwalk.comparison.record import Comparison, load_comparison, write_comparison
 
 __all__ = ["Comparison", "load_comparison", "write_comparison"]

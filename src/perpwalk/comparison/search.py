@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from perpwalk.compare import resampling
-from perpwalk.compare.data import Common
-from perpwalk.compare.measures import FLAT, HOLD, Measured
+from perpwalk.comparison import resampling
+from perpwalk.comparison.data import Common
+from perpwalk.comparison.measures import FLAT, HOLD, Measured
 from perpwalk.domain import Finding, FloatArray, IntArray, Level, to_ns
 from perpwalk.uncertainty import multiple
 from perpwalk.uncertainty.bootstrap import choose_block

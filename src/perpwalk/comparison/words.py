@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from perpwalk.compare.data import Common, Variant
-from perpwalk.compare.measures import FLAT, HOLD
-from perpwalk.compare.search import BRIER, MISSES, RETURNS, Search, Trials
+from perpwalk.comparison.data import Common, Variant
+from perpwalk.comparison.measures import FLAT, HOLD
+from perpwalk.comparison.search import BRIER, MISSES, RETURNS, Search, Trials
 
 DEFLATED = 0.95
 NAMED = 6
