@@ -364,6 +364,7 @@ def test_units_that_change_within_a_file_are_read_row_by_row_and_reported(tmp_pa
         ("", "stamp is empty"),
         ("12345", "no time stamp"),
         ("1999-01-01 00:00:00", "not between 2009 and 2100"),
+        ("2824-01-09 11:00:00", "not between 2009 and 2100"),
         ("2024-01-01T02:00:00Z", "only one of them names a time zone"),
     ],
 )

@@ -108,6 +108,10 @@ def test_lean_minutes_take_their_date_from_the_name(tmp_path):
     assert pd.Timestamp("2024-01-09T00:04Z") == bars.open_time[-1]
     with pytest.raises(DataError):
         read(zipped(tmp_path / "b.zip", "minutes.csv", text), interval=pd.Timedelta("1min"))
+    for day in ("20241301", "28240109"):
+        far = zipped(tmp_path / f"{day}.zip", f"{day}_ethusdt_minute_trade.csv", text)
+        with pytest.raises(DataError, match="begins with no possible date"):
+            read(far, interval=pd.Timedelta("1min"))
 
 
 def test_lean_quotes_are_no_trades(tmp_path):

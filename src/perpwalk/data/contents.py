@@ -92,7 +92,7 @@ def stamps_of(table: Table, layout: Layout, position: int, column: object) -> St
             "such as 20240131_"
         )
     midnight = pd.to_datetime(date[1], format="%Y%m%d", errors="coerce")
-    if pd.isna(midnight):
+    if pd.isna(midnight) or not 2009 <= midnight.year < 2100:
         raise table.error(f"the name '{table.member}' begins with no possible date")
     return clock_stamps(table, position, column, int(midnight.as_unit("ns").value))
 

@@ -172,20 +172,23 @@ def _stamps_from_dates(table: Table, position: int, column: Any) -> Stamps:
     except pa.ArrowInvalid as error:
         raise table.error(f"holds an impossible date: {error}", column=position) from error
     ns: IntArray = in_ns.cast(pa.int64()).to_numpy()
-    return _plausible(table, position, Stamps(ns, naive))
+    _require_plausible(table, position, ns // 10**9)
+    return Stamps(ns, naive)
 
 
-def _plausible(table: Table, position: int, stamps: Stamps) -> Stamps:
-    """Refuse written dates before 2009 or after 2100, which no perpetual has traded at."""
-    off = (stamps.ns < _EPOCH_FIRST * 10**9) | (stamps.ns > _EPOCH_LAST * 10**9)
+def _require_plausible(table: Table, position: int, seconds: IntArray) -> None:
+    """Refuse written dates before 2009 or after 2100, which no perpetual has traded at.
+
+    They are whole seconds since 1970: the year 2824 has no nanoseconds.
+    """
+    off = (seconds < _EPOCH_FIRST) | (seconds > _EPOCH_LAST)
     if off.any():
         record = int(np.argmax(off))
         raise table.error(
-            f"{pd.Timestamp(int(stamps.ns[record]))} is not between 2009 and 2100",
+            f"{pd.Timestamp(int(seconds[record]), unit='s')} is not between 2009 and 2100",
             record=record,
             column=position,
         )
-    return stamps
 
 
 def _stamps_from_epoch(table: Table, position: int, values: IntArray | FloatArray) -> Stamps:
@@ -306,5 +309,6 @@ def _parsed(
         raise table.error(
             f"'{text.iloc[record]}' is no possible date", record=record, column=position
         )
-    ns = pd.DatetimeIndex(parsed).as_unit("ns").asi8
-    return _plausible(table, position, Stamps(ns, naive))
+    times = pd.DatetimeIndex(parsed)
+    _require_plausible(table, position, times.as_unit("s").asi8)
+    return Stamps(times.as_unit("ns").asi8, naive)
