@@ -68,7 +68,8 @@ BROKEN = [
     ("bars", b"PK\x03\x04" + b"\x00" * 30 + b"PK\x05\x06\x00\x00\x00\x00\x01\x00\x01\x006\x00\x00"
              b"\x00\xff\xff\xff\x7f\x00\x00"),
     ("bars", b'[{"t": 1, "o": 1, "o": 2}]'),
-    ("bars", b"time,open,high,low,close,volume\n2824-01-09 11:00:00,1,1,1,1,1\n" * 2),
+    ("bars", b"time,open,high,low,close,volume\n2824-01-09 11:00:00,1,1,1,1,1\n"
+             b"2824-01-09 12:00:00,1,1,1,1,1\n"),
     ("trials", b'{"event":"declared","id":"8","time":"x","priorswept":3,"after":"0","check":"1"}'),
     ("trials", b'{"event":"swept","id":"8","time":"x","file":"../../x","after":"0","check":"1" }'),
     ("store", b'{"format": 1, "covered": [], "gaps": [], "notes": [], "partitions": [{"year": 2024,'
