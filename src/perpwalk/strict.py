@@ -157,6 +157,9 @@ def _depth(value: Any) -> int:
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
 
 
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last: names of columns
+
+
 def parse_parquet(content: bytes, limit: int = MAX_TABLE_BYTES) -> Any:
     """Return the Arrow table a Parquet file holds, if it unpacks to at most ``limit`` bytes.
 
@@ -170,7 +173,7 @@ def parse_parquet(content: bytes, limit: int = MAX_TABLE_BYTES) -> Any:
         if rows * max(1, file.metadata.num_columns) > limit:
             raise NotAsWrittenError(f"holds {rows:,} rows; refused")
         return _counted(file.iter_batches(batch_size=_BATCH), file.schema_arrow, limit)
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (*_DAMAGED, MemoryError) as error:
         raise NotAsWrittenError(f"is cut short or damaged: {one_line(error)}") from error
 
 
@@ -184,7 +187,7 @@ def parse_feather(content: bytes, limit: int = MAX_TABLE_BYTES) -> Any:
         file = pa.ipc.open_file(pa.BufferReader(content))
         batches = (file.get_batch(number) for number in range(file.num_record_batches))
         return _counted(batches, file.schema, limit)
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (*_DAMAGED, MemoryError) as error:
         raise NotAsWrittenError(f"is cut short or damaged: {one_line(error)}") from error
 
 
@@ -201,6 +204,7 @@ def _counted(batches: Any, schema: Any, limit: int) -> Any:
 def _valid(table: Any, limit: int) -> Any:
     """Return the table if its buffers hold what its types promise: an offset may lead anywhere."""
     table.validate(full=True)
+    _ = table.column_names  # text, or UnicodeDecodeError
     if table.get_total_buffer_size() > limit:
         raise NotAsWrittenError(f"unpacks to more than {limit:,} bytes; refused")
     return table

@@ -109,6 +109,18 @@ def test_a_table_is_counted_while_it_is_unpacked() -> None:
             parse(content, limit=4_000_000)
 
 
+def test_a_table_whose_column_has_no_name_is_refused() -> None:
+    """Bytes that are no text, where the name of a column stands in Parquet and Feather."""
+    table = pa.table({"timestamp": [1]})
+    packed, feathered = io.BytesIO(), io.BytesIO()
+    parquet.write_table(table, packed)
+    feather.write_feather(table, feathered)
+
+    for stream, parse in ((packed, strict.parse_parquet), (feathered, strict.parse_feather)):
+        with pytest.raises(strict.NotAsWrittenError, match="damaged"):
+            parse(stream.getvalue().replace(b"timestamp", b"time\x84tamp"))
+
+
 def test_a_billion_grid_points_are_refused_before_they_are_made() -> None:
     """The count is looked at, not the list."""
     with pytest.raises(ConfigError, match="a range has from 2 to 200,000 values"):
