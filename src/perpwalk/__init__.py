@@ -1,8 +1,8 @@
 """perpwalk: walk-forward backtests of model signals on perpetual futures that cannot lie.
 
 >>> import perpwalk
->>> sorted(name for name in dir(perpwalk) if name in ("load", "run"))
-['load', 'run']
+>>> sorted(name for name in dir(perpwalk) if name in ("compare", "load", "run"))
+['compare', 'load', 'run']
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perpwalk.api import Run, load, run, sweep
+    from perpwalk.api import Comparison, Run, compare, load, run, sweep
 
-__all__ = ["Run", "__version__", "load", "run", "sweep"]
+__all__ = ["Comparison", "Run", "__version__", "compare", "load", "run", "sweep"]
 __version__ = "0.1.0"
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from perpwalk import config as configuration
 from perpwalk import runs
+from perpwalk.comparison import record
 from perpwalk.config import Config
 from perpwalk.errors import ConfigError
 
@@ -88,6 +90,62 @@ class Run(runs.Run):
         return render_section(reports.sheet_of(self), None, None)
 
 
+class ComparisonPlots:
+    """The main figures of a comparison; each method returns a ``matplotlib.figure.Figure``."""
+
+    def __init__(self, found: record.Comparison) -> None:
+        self._found = found
+
+    def growth(self) -> Figure:
+        """Growth of 1 in every variant, after all costs, and in holding."""
+        return self._draw("growth")
+
+    def intervals(self, metric: str | None = None) -> Figure:
+        """One metric of every variant with its interval; by default what orders them."""
+        return self._draw("intervals", metric)
+
+    def ranks(self, kind: str = "month", metric: str | None = None) -> Figure:
+        """Ranks of the variants in every month, quarter, regime or symbol."""
+        return self._draw("ranks", kind, metric)
+
+    def _draw(self, name: str, *asked: str | None) -> Figure:
+        from perpwalk.reports import comparison_figures
+
+        draw: Callable[..., Figure] = comparison_figures.FIGURES[name]
+        return draw(self._found, *asked)
+
+
+class Comparison(record.Comparison):
+    """Variants side by side: frames, the verdict in words, figures.
+
+    ``variants, metrics, pairwise, spa, members, deflated, overfitting, periods, ranks, stability,
+    changes, curves`` are frames; ``winner`` is None where none is told from the others, from
+    holding nothing and from luck; ``plot`` draws; ``path`` is where it is kept.
+    """
+
+    @property
+    def plot(self) -> ComparisonPlots:
+        """The main figures."""
+        return ComparisonPlots(self)
+
+    def __repr__(self) -> str:
+        """Return name, number of variants and winner."""
+        won = "no winner" if self.winner is None else f"winner {self.winner}"
+        return f"Comparison({self.name}: {len(self.variants)} variants, {won})"
+
+    def __str__(self) -> str:
+        """Return what ``perpwalk compare`` prints of it."""
+        from perpwalk.reports.comparison_table import render
+
+        return render(self)
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and the table of the variants for a notebook."""
+        from perpwalk.reports.comparison_table import as_html
+
+        return as_html(self)
+
+
 def run(
     config: ConfigLike,
     *,
@@ -134,6 +192,74 @@ def run(
 
     with _engine("progress", "reporter")(Console(stderr=True)) as tell:
         return Run(make(resolved, out=Path(out), force=force, cache=cache, reporter=tell).path)
+
+
+def compare(
+    items: ConfigLike | runs.Run | Sequence[ConfigLike | runs.Run],
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    by: str = "sharpe",
+    out: str | Path = "results",
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    cache: bool = True,
+    reports: bool = False,
+    prior_trials: int | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Compare variants on the same decisions as ``perpwalk compare`` does.
+
+    Parameters
+    ----------
+    items
+        Configurations (paths, mappings or ``Config``), finished runs (``Run`` or their folders),
+        folders that hold several of either; one alone with a ``grid``.
+    grid
+        Dotted key → values: each configuration is taken with every combination.
+    by
+        The metric that orders the variants.
+    out
+        The results folder; the comparison is kept in ``out/<name>/comparison-<hash8>``.
+    overrides
+        ``a.b=c`` for every configuration, as behind ``--set``; for paths only.
+    force
+        Make finished variants again.
+    cache
+        Take features, models and forecasts that were computed before, and keep those made now.
+    reports
+        Give each variant its tearsheet and page too.
+    prior_trials
+        Trials made before or elsewhere, for the deflated Sharpe ratio.
+    progress
+        Show stages and folds on stderr.
+
+    Raises
+    ------
+    UserError
+        A variant, the grid or the metric cannot be used, or the variants share no decision; the
+        message says what, where, what to do.
+    """
+    alone = isinstance(items, (str, Path, Mapping, Config, runs.Run))
+    asked = [_item(one) for one in ([items] if alone else items)]  # type: ignore[arg-type, union-attr]
+    given = {
+        "grid": grid, "by": by, "out": Path(out), "overrides": overrides, "force": force,
+        "cache": cache, "reports_too": reports, "prior_trials": prior_trials,
+    }  # fmt: skip
+    make = _engine("compare", "compare")
+    if not progress:
+        return _shown(make(asked, **given))
+    from rich.console import Console
+
+    with _engine("progress", "reporter")(Console(stderr=True)) as tell:
+        return _shown(make(asked, **given, reporter=tell))
+
+
+def _shown(found: record.Comparison) -> Comparison:
+    return Comparison(**{field.name: getattr(found, field.name) for field in fields(found)})
+
+
+def _item(item: ConfigLike | runs.Run) -> str | Path | Config | runs.Run:
+    return configuration.resolve(dict(item)) if isinstance(item, Mapping) else item
 
 
 def load(path: str | Path) -> Run:

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from browser_page import Visit
 from hand_made_run import NASTY
+from simulated_variants import on_contracts, variants
 
 from perpwalk import reports
-from perpwalk.comparison import Comparison
+from perpwalk.comparison import Comparison, load_comparison, write_comparison
+from perpwalk.comparison.core import compare_variants
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_variants_are_switched_off_and_on(visit: Visit, page_file: Path, found: 
     opened = visit(page_file)
     opened.draw_all()
     page = opened.page
+    assert "null" not in opened.text("#variants")
     curves = "document.getElementById('panel-growth').data.length"
     dots = "document.querySelector('#intervals .plot').data[0].y.length"
     before = page.evaluate(f"[{curves}, {dots}]")
@@ -69,6 +72,27 @@ def test_figures_follow_the_choice(visit: Visit, page_file: Path, found: Compari
     across = page.evaluate("document.querySelector('#ranks .plot').data[0].x.length")
     regimes = found.periods[found.periods["period_kind"] == "regime"]["period"].nunique()
     assert regimes == across
+
+
+def test_contracts_are_ranked_by_what_each_has(visit: Visit, tmp_path: Path) -> None:
+    """By contract the ranks are those of its calls: risk, which none has alone, is not offered."""
+    made = [on_contracts(AAA=one, BBB=one) for one in variants(3, 600, edge=0.06, seed=11)]
+    written = load_comparison(write_comparison(compare_variants(made, resamples=50), tmp_path))
+    reports.write_comparison_page(written)
+    opened = visit(tmp_path / "comparison.html")
+    opened.draw_all()
+    page = opened.page
+    metric = page.get_by_role("combobox", name="in", exact=True)
+    assert "sharpe" == metric.input_value()
+
+    page.get_by_role("combobox", name="By", exact=True).select_option(label="contract")
+    opened.settle()
+    assert "accuracy" == metric.input_value()
+    assert metric.locator("option[value=sharpe]").is_disabled()
+    names = page.evaluate("document.querySelector('#ranks .plot').layout.xaxis.ticktext")
+    assert ["AAA", "BBB"] == names
+    assert "AAA, BBB" in opened.text(".facts")
+    assert [] == opened.logged
 
 
 def test_the_cursor_names_the_nearest_curve(

@@ -395,7 +395,8 @@ def _comparison_seeds() -> list[bytes]:
         "tables": {name: {"columns": list(columns), "rows": []}
                    for name, columns in TABLES.items()},
     }  # fmt: skip
-    return [json.dumps(document).encode()]
+    several = document | {"contracts": ["A", "B"], "stamps": 1}
+    return [json.dumps(one).encode() for one in (document, several)]
 
 
 def _read_comparison(data: bytes, folder: Path) -> None:
@@ -407,7 +408,7 @@ def _read_comparison(data: bytes, folder: Path) -> None:
     (folder / JSON_FILE).write_bytes(data)
     found = load_comparison(folder)
     assert found.exit_code in (0, 3, 4)
-    assert all(isinstance(name, str) for name in found.ranked)
+    assert all(isinstance(name, str) for name in (*found.ranked, *found.contracts))
 
 
 def _trial_seeds() -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,52 @@ def test_run_makes_what_the_command_makes_and_load_opens_it(tmp_path: Path) -> N
     assert made.path == perpwalk.run(SMALL, out=tmp_path).path
     assert f"Run(api/{made.path.name}: {made.verdict})" == repr(again)
     assert made.verdict.upper() in str(made)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> perpwalk.Comparison:
+    """Compare two models of a small experiment, over a grid."""
+    out = tmp_path_factory.mktemp("compared")
+    return perpwalk.compare(SMALL, grid={"model.kind": ["logistic", "majority"]}, out=out)
+
+
+def test_compare_makes_what_the_command_makes(compared: perpwalk.Comparison) -> None:
+    """A mapping and a grid are run and compared; given as runs they are the same comparison."""
+    runs = [perpwalk.load(compared.path / way) for way in compared.variants["run"]]
+    again = perpwalk.compare(runs, out=compared.path.parent.parent)
+
+    assert {"logistic", "majority"} == set(compared.variants["variant"])
+    assert (compared.path / "comparison.html").is_file()
+    assert compared.path == again.path
+    assert sorted(compared.metrics["value"].dropna()) == sorted(again.metrics["value"].dropna())
+    assert repr(compared).startswith("Comparison(api: 2 variants, ")
+    assert compared.verdict.split(".")[0] in " ".join(str(compared).replace("│", "").split())
+
+
+def test_a_notebook_shows_a_comparison_and_its_figures(compared: perpwalk.Comparison) -> None:
+    """HTML with the verdict on top and names as text; figures show themselves as PNG."""
+    named = replace(compared, winner="<script>")
+    plot = compared.plot
+
+    page = compared._repr_html_()
+    assert page.index(compared.verdict[:20]) < page.index("<table") < page.index("</td>")
+    assert "Winner: &lt;script&gt;" in named._repr_html_()
+    for draw in (plot.growth, plot.intervals, plot.ranks, lambda: plot.intervals("auc"),
+                 lambda: plot.ranks("regime", "accuracy")):  # fmt: skip
+        assert draw()._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match="no variant has a metric 'luck'; known: accuracy"):
+        plot.intervals("luck")
+    with pytest.raises(UsageError, match="no period of kind 'symbol'"):
+        plot.ranks("symbol")
+
+
+def test_a_comparison_without_a_result_has_no_figures(compared: perpwalk.Comparison) -> None:
+    """Its paragraph stands alone, and a figure says why there is none."""
+    none = replace(compared, leader=None, winner=None, verdict="None is a result.")
+
+    assert "<h3>No result</h3><p>None is a result.</p>" == none._repr_html_()
+    with pytest.raises(UsageError, match="no variant of api is a result"):
+        none.plot.growth()
 
 
 def test_a_run_can_be_told_with_its_progress(

@@ -122,6 +122,19 @@ def test_a_copy_of_a_contract_changes_no_textbook_test() -> None:
     )
 
 
+def test_one_contract_is_a_panel_of_one() -> None:
+    """Given under its name alone, it is compared as ever, to the last digit of every table."""
+    plain = compare_variants(one_contract(), resamples=50)
+    panel = compare_variants([on_contracts(SIM=one) for one in one_contract()], resamples=50)
+
+    for name in record.TABLES:
+        one, other = getattr(plain, name), getattr(panel, name)
+        if "period_kind" in other:
+            other = other[other["period_kind"] != "symbol"]
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    pd.testing.assert_frame_equal(plain.curves, panel.curves, check_exact=True)
+
+
 # ── contracts that differ ────────────────────────────────────────────────────────────────────────
 
 

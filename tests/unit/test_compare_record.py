@@ -86,6 +86,22 @@ def test_the_csv_has_a_row_per_variant_and_benchmark(tmp_path):
     assert "benchmark" == wide.loc["flat", "status"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("contracts", "AB"), ("contracts", [1]), ("stamps", "x"), ("stamps", True)]
+)
+def test_contracts_and_stamps_of_another_kind_are_a_usage_error(tmp_path, key, value):
+    """
+    What may come from anybody is names and a whole number, or it is refused by its key.
+    """
+    from dataclasses import replace
+
+    write_comparison(replace(comparison(), contracts=("A", "B"), stamps=2), tmp_path)
+    document = json.loads((tmp_path / "comparison.json").read_text())
+    (tmp_path / "comparison.json").write_text(json.dumps(document | {key: value}))
+    with pytest.raises(UsageError, match=f"'{key}' is no"):
+        load_comparison(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "x"}', "{}"])
 def test_a_damaged_comparison_is_a_usage_error(tmp_path, text):
     """

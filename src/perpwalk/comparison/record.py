@@ -297,7 +297,8 @@ def _from_document(document: dict[str, Any], folder: Path) -> Comparison:
         for field in fields(Comparison)
         if field.name in document and field.name not in ("findings", "start", "end")
     }
-    plain["contracts"] = tuple(plain.get("contracts", ()))
+    plain["contracts"] = _names(plain.get("contracts", []))
+    plain["stamps"] = _whole(plain.get("stamps", 0))
     files = document["files"]
     plain["files"] = None if files is None else {k: tuple(v) for k, v in files.items()}
     return Comparison(
@@ -311,6 +312,18 @@ def _from_document(document: dict[str, Any], folder: Path) -> Comparison:
         ),
         path=folder,
     )
+
+
+def _names(found: object) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise TypeError("'contracts' is no list of names")
+    return tuple(found)
+
+
+def _whole(found: object) -> int:
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise TypeError("'stamps' is no whole number")
+    return found
 
 
 def _curves(path: Path) -> pd.DataFrame:

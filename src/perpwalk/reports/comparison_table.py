@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -14,13 +16,16 @@ from rich.text import Text
 from perpwalk.comparison.measures import BENCHMARKS
 from perpwalk.comparison.record import Comparison
 from perpwalk.comparison.words import LABELS
-from perpwalk.reports.words import UNDEFINED, count, decimal, interval, known, percent
+from perpwalk.reports.words import KINDS, UNDEFINED, count, decimal, interval, known, percent
 
 MOST_ROWS = 30
 PLAIN_WIDTH = 120
 COLUMNS = ("", "variant", "accuracy", "AUC", "return", "Sharpe", "interval", "max dd", "trades",
            "DSR", "is")  # fmt: skip
-_KINDS = {"symbol": "contract"}
+_KEY = (
+    "is: = not told from the best, + earns more than noise, H more than holding, F forecasts "
+    "better than chance, ? suspect"
+)
 _PERCENT = ("total_return", "cagr", "max_drawdown", "volatility", "accuracy")
 Row = Mapping[Any, Any]
 
@@ -66,38 +71,55 @@ def _verdict(found: Comparison) -> RenderableType:
     return Panel(body, title=f"Comparison of {found.name}", title_align="left", expand=True)
 
 
+def as_html(found: Comparison) -> str:
+    """Return conclusion, paragraph and the table of the variants, for a notebook."""
+    head = "No result" if found.leader is None else "No winner"
+    head = head if found.winner is None else f"Winner: {found.winner}"
+    said = f"<h3>{html.escape(head)}</h3><p>{html.escape(found.verdict)}</p>"
+    if found.leader is None:
+        return said
+    names, rows = _rows(found)
+    table = pd.DataFrame([{name: cells.get(name, "") for name in names} for cells in rows])
+    return f"{said}{table.to_html(index=False, border=0)}<p>{html.escape(_KEY)}</p>"
+
+
 def _variants(found: Comparison) -> RenderableType:
     table = Table(
         title=f"Variants by {LABELS[found.by]}, on the same {found.decisions:,} decisions",
         title_justify="left", header_style="bold", pad_edge=False, box=None, padding=(0, 1, 0, 0),
     )  # fmt: skip
-    names = list(COLUMNS)
-    if found.by not in ("accuracy", "auc", "total_return", "sharpe", "max_drawdown"):
-        names.insert(2, LABELS[found.by])
+    names, rows = _rows(found)
     for name in names:
         left = name in ("variant", "is")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "variant")
+    for cells in rows:
+        style = "dim" if cells["variant"] in BENCHMARKS else None
+        table.add_row(*(cells.get(column, "") for column in names), style=style)
+    more = len(found.ranked) - MOST_ROWS
+    tail = [Text(f"… and {more} more in comparison.csv", style="dim")] if more > 0 else []
+    return Group(table, *tail, Text(_KEY, style="dim"))
+
+
+def _rows(found: Comparison) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns, and the cells of the first variants and of the benchmarks."""
+    names = list(COLUMNS)
+    if found.by not in ("accuracy", "auc", "total_return", "sharpe", "max_drawdown"):
+        names.insert(2, LABELS[found.by])
     deflated = found.deflated.set_index("variant")["deflated"]
     ranked = found.variants[found.variants["rank"].notna()].to_dict(orient="records")
+    rows = []
     for row in ranked[:MOST_ROWS]:
         name = str(row["variant"])
-        cells = _cells(found, name) | {
-            "": count(row["rank"]), "variant": name, "is": _marks(row),
-            "DSR": decimal(deflated.get(name), 2),
-        }  # fmt: skip
-        table.add_row(*(cells.get(column, "") for column in names))
-    for name in BENCHMARKS:
-        if (found.metrics["variant"] == name).any():
-            cells = _cells(found, name) | {"variant": name}
-            table.add_row(*(cells.get(column, "") for column in names), style="dim")
-    key = Text(
-        "is: = not told from the best, + earns more than noise, H more than holding, F forecasts "
-        "better than chance, ? suspect",
-        style="dim",
-    )
-    more = len(ranked) - MOST_ROWS
-    tail = [Text(f"… and {more} more in comparison.csv", style="dim")] if more > 0 else []
-    return Group(table, *tail, key)
+        rows.append(
+            _cells(found, name)
+            | {
+                "": count(row["rank"]), "variant": name, "is": _marks(row),
+                "DSR": decimal(deflated.get(name), 2),
+            }
+        )  # fmt: skip
+    known_to_all = set(found.metrics["variant"])
+    rows += [_cells(found, name) | {"variant": name} for name in BENCHMARKS if name in known_to_all]
+    return names, rows
 
 
 def _marks(row: Row) -> str:
@@ -170,7 +192,7 @@ def _stability(found: Comparison) -> list[RenderableType]:
     lines = []
     for row in found.stability[found.stability["metric"] == metric].to_dict(orient="records"):
         kind = str(row["period_kind"])
-        head = f"{count(row['periods'])} {_KINDS.get(kind, kind)}s: "
+        head = f"{count(row['periods'])} {KINDS.get(kind, kind)}s: "
         if not known(row["kendall_w"]):
             lines.append(Text(f"{head}{row['reason']}"))
             continue

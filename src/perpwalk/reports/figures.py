@@ -164,6 +164,25 @@ def _panes(
     count: int, title: str, run: Run, heights: tuple[int, ...] | None = None
 ) -> tuple[Figure, tuple[Axes, ...]]:
     """Return a figure of stacked panes with one x axis, the run's name and its verdict."""
+    verdict = str(run.audit["verdict"]["overall"])
+    bad = verdict == "invalid"
+    words = "INVALID: no result" if bad else f"verdict: {verdict}"
+    name = f"{run.path.parent.name} · {run.path.name.removesuffix(runs.PARTIAL)}"
+    return panes(
+        count, f"{title}  —  {name}  —  {words}", colour=BAD if bad else "black",
+        heights=heights, shared=title != "Calibration",
+    )  # fmt: skip
+
+
+def panes(
+    count: int,
+    text: str,
+    *,
+    colour: str,
+    heights: tuple[int, ...] | None = None,
+    shared: bool = True,
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """Return a figure of stacked panes under a line of text, which a notebook shows."""
     import matplotlib as mpl
     from matplotlib.figure import Figure as Plain
 
@@ -175,18 +194,12 @@ def _panes(
             self.savefig(buffer, format="png", dpi=self.dpi, metadata={"Software": None})
             return buffer.getvalue()
 
-    shared = title != "Calibration"
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Shown(figsize=(8.0, 4.6), layout="constrained")
         options: dict[str, Any] = {"height_ratios": heights} if heights else {}
-        panes = figure.subplots(count, 1, sharex=shared, squeeze=False, gridspec_kw=options)
-        verdict = str(run.audit["verdict"]["overall"])
-        bad = verdict == "invalid"
-        words = "INVALID: no result" if bad else f"verdict: {verdict}"
-        name = f"{run.path.parent.name} · {run.path.name.removesuffix(runs.PARTIAL)}"
-        figure.suptitle(f"{title}  —  {name}  —  {words}", fontsize=9.5, x=0.01, ha="left",
-                        color=BAD if bad else "black")  # fmt: skip
-    return figure, tuple(panes[:, 0])
+        stacked = figure.subplots(count, 1, sharex=shared, squeeze=False, gridspec_kw=options)
+        figure.suptitle(text, fontsize=9.5, x=0.01, ha="left", color=colour)
+    return figure, tuple(stacked[:, 0])
 
 
 def _book(run: Run) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from perpwalk.costs import COST_MULTIPLES, CostSummary
 
+KINDS = {"symbol": "contract"}  # kinds of period that readers know under another name
 UNDEFINED = "—"
 
 

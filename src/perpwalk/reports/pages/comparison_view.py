@@ -179,7 +179,8 @@ def _stability(found: Comparison) -> Cells:
     told = bool((found.stability["reason"] != "").any())
     rows = [
         (
-            f"{LABELS.get(row['metric'], row['metric'])} by {row['period_kind']}",
+            f"{LABELS.get(row['metric'], row['metric'])} by "
+            f"{words.KINDS.get(row['period_kind'], row['period_kind'])}",
             words.count(row["periods"]), words.decimal(row["kendall_w"], 2),
             words.chance(row["p"]), *([str(row["reason"])] if told else []),
         )

@@ -112,7 +112,7 @@
         pw.make("div", { class: "controls", role: "group", "aria-label": "Switch variants" },
           pw.button("All", () => set(all)), pw.button("None", () => set([])),
           pw.button(`First ${FIRST}`, () => set(this.data.ranked.slice(0, FIRST)))),
-        all.length > 12 ? find : null,
+        ...(all.length > 12 ? [find] : []),
         pw.make("div", { class: "list", role: "group", "aria-label": "Variants", tabindex: "0" },
           ...rows),
       );
@@ -291,11 +291,24 @@
       const metrics = [...new Set(rows.map((row) => row.metric))];
       let kind = kinds[0];
       let metric = metrics.includes(this.data.by) ? this.data.by : metrics[0];
+      const inMetric = pw.select("in", [metric, ...metrics.filter((one) => one !== metric)]
+        .map((one) => [one, this.label(one)]), (chosen) => { metric = chosen; figure.redraw(); });
+      const options = [...inMetric.querySelectorAll("option")];
+      const known = (one) => rows.some((row) => row.period_kind === kind && row.metric === one
+        && row.rank === row.rank);
+      // Of a contract alone there is no risk: what no period of a kind has cannot be chosen.
+      const choose = (chosen) => {
+        kind = chosen;
+        for (const option of options) option.disabled = !known(option.value);
+        if (!known(metric)) {
+          metric = metrics.find(known) ?? metric;
+          inMetric.querySelector("select").value = metric;
+        }
+        figure.redraw();
+      };
       pw.byId("period-controls").append(
-        pw.select("By", kinds.map((one) => [one, one]), (chosen) => { kind = chosen; figure.redraw(); }),
-        pw.select("in", [metric, ...metrics.filter((one) => one !== metric)]
-          .map((one) => [one, this.label(one)]),
-        (chosen) => { metric = chosen; figure.redraw(); }),
+        pw.select("By", kinds.map((one) => [one, one === "symbol" ? "contract" : one]), choose),
+        inMetric,
       );
       const figure = new pw.Figure(pw.byId("ranks"), "Rank in every period", (width) => {
         const mine = rows.filter((row) => row.period_kind === kind && row.metric === metric);
