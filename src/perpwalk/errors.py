@@ -81,9 +81,16 @@ class DataError(UserError):
         where = [
             *([] if path is None else [str(path)]),
             *([] if row is None else [f"row {row}"]),
-            *([] if column is None else [f"column '{column}'"]),
+            *([] if column is None else [f"column '{_readable(column, 80)}'"]),
         ]
-        super().__init__(f"{', '.join(where)}: {message}" if where else message)
+        told = _readable(message, 1000)
+        super().__init__(f"{', '.join(where)}: {told}" if where else told)
+
+
+def _readable(text: str, most: int) -> str:
+    """Return a text without its midst where it is long: files are quoted, and hold anything."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} … {text[-half:]}"
 
 
 class UsageError(UserError):

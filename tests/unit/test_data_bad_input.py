@@ -108,6 +108,20 @@ def test_a_number_column_of_text_in_a_binary_file_names_the_record(tmp_path):
 
 
 @pytest.mark.parametrize("column", ["timestamp", "open", "high", "low", "close", "volume"])
+@pytest.mark.parametrize("place", ["a name", "a cell"])
+def test_a_message_stays_short_whatever_the_file_holds(tmp_path: Path, place: str) -> None:
+    """A name or a cell of thousands of characters is quoted in part, and the advice is there."""
+    long = "x" * 5000
+    header = f"{long},open,high,low,close,volume\n" if place == "a name" else HEADER
+    rows = lines() if place == "a name" else changed(3, f"{long},100,104,99,101,6\n")
+
+    with pytest.raises(DataError) as refused:
+        read(tmp_path, rows, header)
+
+    assert 1500 > len(str(refused.value))
+    assert "rename one" in str(refused.value) or "write it like" in str(refused.value)
+
+
 def test_a_missing_column_is_named_with_the_columns_found(tmp_path, column):
     """The message lists what the file has."""
     header = HEADER.replace(column, "other")

@@ -176,7 +176,7 @@ def _required(table: Table, names: tuple[str, ...], what: str) -> int:
 
 def _missing(table: Table, what: str, names: tuple[str, ...]) -> DataError:
     wanted = ", ".join(name for name in names[:6] if name)
-    found = ", ".join(f"'{name}'" for name in table.names[:20])
+    found = ", ".join(f"'{name[:40]}'" for name in table.names[:20])
     return table.error(f"no column for {what} (such as {wanted}); the file has {found}; rename one")
 
 
