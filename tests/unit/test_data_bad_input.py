@@ -107,7 +107,6 @@ def test_a_number_column_of_text_in_a_binary_file_names_the_record(tmp_path):
         read_bars(tmp_path / "bad.parquet", symbol="ETHUSDT", interval=HOUR)
 
 
-@pytest.mark.parametrize("column", ["timestamp", "open", "high", "low", "close", "volume"])
 @pytest.mark.parametrize("place", ["a name", "a cell"])
 def test_a_message_stays_short_whatever_the_file_holds(tmp_path: Path, place: str) -> None:
     """A name or a cell of thousands of characters is quoted in part, and the advice is there."""
@@ -122,6 +121,7 @@ def test_a_message_stays_short_whatever_the_file_holds(tmp_path: Path, place: st
     assert "rename one" in str(refused.value) or "write it like" in str(refused.value)
 
 
+@pytest.mark.parametrize("column", ["timestamp", "open", "high", "low", "close", "volume"])
 def test_a_missing_column_is_named_with_the_columns_found(tmp_path, column):
     """The message lists what the file has."""
     header = HEADER.replace(column, "other")
