@@ -16,7 +16,7 @@ import pandas as pd
 
 from perpwalk.domain import FloatArray, IntArray, to_ns
 from perpwalk.ledger import CONTRACT_COLUMNS, Ledger, Track
-from perpwalk.trades import fill_rows, liquidation_costs
+from perpwalk.trades import FORCED_EXITS, fill_rows, liquidation_costs
 from perpwalk.uncertainty.overlap import sum_by
 
 SUMMED = CONTRACT_COLUMNS[CONTRACT_COLUMNS.index("price_pnl") :]
@@ -82,7 +82,7 @@ def _account(
     filled = column["quantity"] * (price[rows] - column["reference_price"])
     settled = ledger.funding[(ledger.funding["symbol"] == track.symbol).to_numpy(dtype=bool)]
     stamps = to_ns(pd.DatetimeIndex(settled["settle_time"]))
-    paid = fills["reason"].to_numpy() == ""  # a forced exit pays no fee rate
+    paid = ~fills["reason"].isin(FORCED_EXITS).to_numpy()  # a forced exit pays no fee rate
     lost = np.zeros(count)
     for row, cost in liquidated:
         lost[row] += cost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -38,4 +40,30 @@ def long_page(run: Run, bars: int, *, orders: int) -> PageData:
             "trades": stretched(small.trades, orders // 2),
             "predictions": stretched(small.predictions, bars),
         }
+    )
+
+
+def long_portfolio(run: Run, bars: int, *, orders: int) -> PageData:
+    """Return ``long_page`` of several contracts, all traded at every bar: nothing packs well."""
+    rng = np.random.default_rng(4)
+    page = long_page(run, bars, orders=orders)
+    names = list(page.contracts)
+    count = bars * len(names)
+    decided = page.predictions.iloc[np.arange(count) % len(page.predictions)]
+    price = 100 * np.exp(np.cumsum(rng.normal(0, 0.005, (bars, len(names))), axis=0))
+    each = pd.DataFrame(
+        {
+            "close_time": page.equity["close_time"].repeat(len(names)).to_numpy(),
+            "symbol": names * bars, "price": price.ravel(),
+            "position": rng.normal(0, 5, count), "price_pnl": rng.normal(0, 20, count),
+            "fee": rng.uniform(0, 5, count), "funding": rng.normal(0, 1, count),
+            "slippage": rng.uniform(0, 1, count), "liquidation": 0.0,
+            "traded_notional": 1e4,
+        }
+    )  # fmt: skip
+    return replace(
+        page,
+        equity=page.equity.assign(basket=page.equity["price"] / page.equity["price"].iloc[0]),
+        predictions=decided.assign(symbol=names * bars).reset_index(drop=True),
+        equity_by_contract=each,
     )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 import re
-import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +14,7 @@ from hand_made_book import Book
 from hand_made_run import NASTY, WRONG, replay, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from packed_page import array, opened
 
 from perpwalk import reports
 from perpwalk.reports import words
@@ -50,17 +47,6 @@ def page_of(one: Run) -> str:
 def markup_of(page: str) -> str:
     """Return a page without what it carries packed: text and tables."""
     return page[: page.index('<script type="application/octet-stream"')]
-
-
-def opened(sealed: str) -> tuple[dict[str, Any], bytes]:
-    """Return document and arrays of a sealed pack, as the page's script takes them apart."""
-    whole = gzip.decompress(base64.b64decode(sealed))
-    length = struct.unpack("<I", whole[:4])[0]
-    return json.loads(whole[4 : 4 + length]), whole[4 + length :]
-
-
-def array(place: dict[str, Any], blob: bytes) -> Any:
-    return np.frombuffer(blob, dtype=f"<{place['as']}", count=place["n"], offset=place["at"])
 
 
 # ── the page as text ─────────────────────────────────────────────────────────────────────────────

@@ -26,9 +26,15 @@ SCRIPTS = (
     "core.js", "unpack.js", "overtime.js", "figures.js", "grid.js", "run.js", "comparison.js",
     "start.js",
 )  # fmt: skip
+# The page of several contracts is started by another script, which has a chooser for them.
+CHOOSER_STYLE = "contracts.css"
+CHOOSER_SCRIPTS = (
+    "core.js", "unpack.js", "overtime.js", "figures.js", "grid.js", "shown.js", "contracts.js",
+    "start.js",
+)  # fmt: skip
 
 
-def render(template: str, context: Mapping[str, Any], data: str) -> str:
+def render(template: str, context: Mapping[str, Any], data: str, *, chooser: bool = False) -> str:
     """Return a page as text.
 
     Parameters
@@ -39,8 +45,11 @@ def render(template: str, context: Mapping[str, Any], data: str) -> str:
         What the template shows; its texts are escaped.
     data
         A sealed ``Pack``.
+    chooser
+        Whether the page shows several contracts, to choose one from.
     """
-    script = page_script()
+    script = page_script(CHOOSER_SCRIPTS if chooser else SCRIPTS)
+    styles = (STYLE, CHOOSER_STYLE) if chooser else (STYLE,)
     return (
         _environment()
         .get_template(template)
@@ -48,7 +57,7 @@ def render(template: str, context: Mapping[str, Any], data: str) -> str:
             **context,
             policy=content_policy((script, library())),
             # Ours, and base64: nothing of a run's is in them unescaped.
-            style=Markup(_asset(STYLE)),  # noqa: S704
+            style=Markup("\n".join(_asset(name) for name in styles)),  # noqa: S704
             script=Markup(script),  # noqa: S704
             library=packed_library(),
             library_version=library_version(),
@@ -84,9 +93,9 @@ def _digest(script: str) -> str:
 
 
 @functools.cache
-def page_script() -> str:
+def page_script(names: Sequence[str] = SCRIPTS) -> str:
     """Return the page's own script: all files as one."""
-    return "\n".join(_asset(name) for name in SCRIPTS)
+    return "\n".join(_asset(name) for name in names)
 
 
 def _asset(name: str) -> str:

@@ -24,7 +24,12 @@ MOST_FOLDS = 5_000  # with curves of their own, beside all folds together
 
 
 def forecast_charts(
-    predictions: pd.DataFrame, metrics: pd.DataFrame, pack: Pack, *, level: float
+    predictions: pd.DataFrame,
+    metrics: pd.DataFrame,
+    pack: Pack,
+    *,
+    level: float,
+    most_folds: int = MOST_FOLDS,
 ) -> dict[str, Any] | None:
     """Return the curves of every group; None where no decision has a label."""
     label = predictions["label"].astype("Float64").fillna(-1).to_numpy(dtype=float)
@@ -35,7 +40,7 @@ def forecast_charts(
         return None
     edges = np.histogram_bin_edges(p_up[usable], BARS)
     groups = []
-    for kind, name, rows in _groups(scored):
+    for kind, name, rows in _groups(scored, most_folds):
         up, said = label[usable][rows] == 1, p_up[usable][rows]
         groups.append(
             {
@@ -52,7 +57,9 @@ def forecast_charts(
     return {"groups": groups, "edges": pack.numbers(edges), "level": level}
 
 
-def _groups(scored: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray[Any, np.dtype[np.bool_]]]]:
+def _groups(
+    scored: pd.DataFrame, most_folds: int
+) -> Iterator[tuple[str, str, np.ndarray[Any, np.dtype[np.bool_]]]]:
     """Yield kind, name and rows of each group, named as the metrics table names its periods."""
     yield "all", "all", np.ones(len(scored), dtype=bool)
     symbols = sorted(scored["symbol"].astype(str).unique()) if "symbol" in scored else []
@@ -60,7 +67,7 @@ def _groups(scored: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray[Any, np
         for name in symbols:
             yield "symbol", name, (scored["symbol"].astype(str) == name).to_numpy()
     folds = scored["fold"].to_numpy()
-    for number in np.unique(folds)[-MOST_FOLDS:].tolist():
+    for number in np.unique(folds)[-most_folds:].tolist():
         yield "fold", f"{number:03d}", folds == number
 
 

@@ -122,7 +122,7 @@ def calendars(metrics: pd.DataFrame) -> list[HeatTable]:
     years = {str(r["period"]): r for r in _records(metrics[metrics["period_kind"] == "year"])}
     by_month = {str(r["period"]): r for r in _records(months)}
     found = []
-    for name in CALENDAR:
+    for name in (name for name in CALENDAR if name in months):
         one = MEASURES[name]
         scale = _scale(months, name, one)
         lines = []

@@ -50,7 +50,7 @@ def run_over_time(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> dic
     """
     if len(equity) < 2:
         return None
-    pack = _Thinning(pack, len(equity))
+    pack = Thinning(pack, len(equity))
     account = equity["equity"].to_numpy(dtype=float)
     start = equity_before(equity)
     panels = [
@@ -67,42 +67,47 @@ def run_over_time(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> dic
                     shape="area")],
             height=130,
         ),
-        *_market(equity, pack),
+        *market_panels(equity, pack),
         *_by_symbol(equity, trades, pack),
-        panel(
-            "costs", "Cumulative costs (paid is below zero)", "money",
-            [series(name, colour, pack.numbers(values))
-             for name, colour, values in _costs(equity)],
-            height=170,
-        ),
+        costs_panel(equity, pack),
     ]  # fmt: skip
     stamps = pd.DatetimeIndex(equity["close_time"])[pack.rows]
     return {"time": pack.stamps(stamps), "stretch": pack.stretch, "panels": panels}
 
 
-def stretch_of(count: int) -> int:
-    """Return how many of a run's ``count`` bars two values of its curves stand for; 1 for each."""
-    return 1 if count <= MOST_BARS else -(-2 * count // MOST_BARS)
+def stretch_of(count: int, most: int | None = None) -> int:
+    """Return how many of ``count`` bars two values of a curve stand for; 1 for each bar.
+
+    ``most`` is how many values may be kept, by default those of a run's curve.
+    """
+    most = MOST_BARS if most is None else most
+    return 1 if count <= most else -(-2 * count // most)
 
 
-class _Thinning(Pack):
+class Thinning(Pack):
     """Keeps curves of ``count`` bars in another pack, thinned where there are too many bars."""
 
-    def __init__(self, pack: Pack, count: int) -> None:
+    def __init__(self, pack: Pack, count: int, *, most: int | None = None) -> None:
         super().__init__()
         self._pack = pack
-        self.stretch = stretch_of(count)
+        self.stretch = stretch_of(count, most)
         places = np.arange(count) if self.stretch == 1 else _places(count, self.stretch)
         self._last = np.append(np.diff(places) != 0, True)  # of those that share a bar
         self.rows: IntArray = places[self._last]
 
-    def numbers(self, values: npt.ArrayLike, kind: str = "f4") -> Packed:
+    def thin(self, values: npt.ArrayLike) -> FloatArray:
+        """Return what is kept of a curve: all of it, or the extremes of every stretch."""
         if self.stretch == 1:
-            return self._pack.numbers(values, kind)
-        thin = _extremes(np.asarray(values, dtype=float), self.stretch)
-        return self._pack.numbers(thin[self._last], kind)
+            return np.asarray(values, dtype=float)
+        thin: FloatArray = _extremes(np.asarray(values, dtype=float), self.stretch)[self._last]
+        return thin
+
+    def numbers(self, values: npt.ArrayLike, kind: str = "f4") -> Packed:
+        """Keep what is left of a curve, as ``Pack.numbers``."""
+        return self._pack.numbers(self.thin(values), kind)
 
     def stamps(self, stamps: pd.DatetimeIndex) -> Packed:
+        """Keep stamps as ``Pack.stamps``, all that are given."""
         return self._pack.stamps(stamps)
 
 
@@ -114,7 +119,7 @@ def _holding(equity: pd.DataFrame, start: float, pack: Pack) -> list[Series]:
     return [series("buy and hold, no costs", "hold", pack.numbers(start * price / price[0]))]
 
 
-def _market(equity: pd.DataFrame, pack: Pack) -> list[Panel]:
+def market_panels(equity: pd.DataFrame, pack: Pack) -> list[Panel]:
     """Return price with trades, and position: of the contract, or the exposure of several."""
     found = []
     if "basket" in equity:  # price and position would be the first contract's
@@ -148,6 +153,12 @@ def _by_symbol(equity: pd.DataFrame, trades: pd.DataFrame, pack: Pack) -> list[P
         lines.append(series(symbol, f"v{number % COLOURS}", values))
     title = "Net PnL of closed trades, by contract"
     return [panel("symbols", title, "money", lines, height=170)]
+
+
+def costs_panel(equity: pd.DataFrame, pack: Pack) -> Panel:
+    """Return what each cost has summed to."""
+    lines = [series(name, colour, pack.numbers(total)) for name, colour, total in _costs(equity)]
+    return panel("costs", "Cumulative costs (paid is below zero)", "money", lines, height=170)
 
 
 def _costs(equity: pd.DataFrame) -> list[tuple[str, str, FloatArray]]:

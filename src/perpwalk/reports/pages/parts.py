@@ -84,6 +84,16 @@ def bounded_card(
     return Card(name, form(value), bounds, small, _whisker(value, *ends, naive))
 
 
+def direction_cards(row: pd.Series) -> list[Card]:
+    """Return the cards of accuracy and AUC, each with what knowing nothing gets."""
+    majority = row["majority_accuracy"]
+    return [
+        bounded_card("accuracy", row, "accuracy", words.decimal, naive=majority,
+                     small=f"majority {words.decimal(majority)}"),
+        bounded_card("AUC", row, "auc", words.decimal, naive=0.5, small="chance 0.500"),
+    ]  # fmt: skip
+
+
 def _whisker(value: float, low: float, high: float, naive: float | None) -> Whisker | None:
     known = naive if naive is not None and words.known(naive) else None
     ends = [value, low, high, *([] if known is None else [known])]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from perpwalk.costs import CostSummary, cost_multiples, share_of_best
 from perpwalk.reports import words
+from perpwalk.reports.pages import contracts
 from perpwalk.reports.pages.assembly import render
-from perpwalk.reports.pages.curves import forecast_charts
+from perpwalk.reports.pages.curves import MOST_FOLDS, forecast_charts
 from perpwalk.reports.pages.heat import calendars, period_tables
 from perpwalk.reports.pages.over_time import run_over_time, stretch_of
 from perpwalk.reports.pages.packing import Pack, Packed
@@ -21,6 +22,7 @@ from perpwalk.reports.pages.parts import (
     Cells,
     bounded_card,
     close_percent,
+    direction_cards,
     finding_lists,
     heading,
 )
@@ -50,6 +52,8 @@ class PageData:
         Title → table, for what only some runs have.
     level
         Confidence of the intervals.
+    equity_by_contract, metrics_by_contract
+        Bars and periods of each of several contracts; None of one, or where a run kept none.
     """
 
     title: str
@@ -68,11 +72,18 @@ class PageData:
     candidates: int | None = None
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     level: float = LEVEL
+    equity_by_contract: pd.DataFrame | None = None
+    metrics_by_contract: pd.DataFrame | None = None
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The contracts of the account; none where there is but one."""
+        return contracts.contracts_of(self.equity_by_contract, self.predictions, self.trades)
 
 
 def render_page(data: PageData) -> str:
     """Return the page of a run as text."""
-    return render(TEMPLATE, _context(data), _document(data))
+    return render(TEMPLATE, _context(data), _document(data), chooser=bool(data.contracts))
 
 
 def _context(data: PageData) -> dict[str, Any]:
@@ -98,12 +109,14 @@ def _context(data: PageData) -> dict[str, Any]:
         "placebos": Cells(PLACEBO_HEADER, tuple(rows_of(data.audit))),
         "placebo_note": PLACEBO_NOTE,
         "extras": list(data.extras),
+        "contracts": data.contracts,
         "counts": {name: len(getattr(data, name)) for name in _GRIDS},
         "has": {
             "time": len(data.equity) > 1,
             "forecasts": not data.predictions.dropna(subset=["label"]).empty,
             "training": not data.training.empty,
             "features": bool(data.selected),
+            "by_contract": bool(data.contracts) and data.metrics_by_contract is not None,
         },
         "config_text": data.config_text,
         "manifest_text": json.dumps(data.manifest, indent=2, ensure_ascii=False, default=str),
@@ -140,6 +153,10 @@ def _facts(data: PageData) -> list[tuple[str, str]]:
     found.append(("folds", words.count(len(data.folds))))
     if (stretch := stretch_of(len(data.equity))) > 1:
         found.append(("curves", f"lowest and highest of every {stretch:,} bars"))
+    if data.contracts and len(data.equity) > 1:
+        own = contracts.Curves(Pack(), len(data.equity), len(data.contracts)).stretch * stretch
+        if own > stretch:
+            found.append(("curves of a contract", f"lowest and highest of every {own:,} bars"))
     shown = {f"{name}.csv": getattr(data, name) for name in _GRIDS} | dict(data.extras)
     found += [
         ("not all rows shown", f"the last {MOST_ROWS:,} of {len(frame):,}: {name}")
@@ -158,9 +175,7 @@ def _cards(metrics: pd.DataFrame) -> list[Card]:
         return []
     row = whole.iloc[0]
     return [
-        bounded_card("accuracy", row, "accuracy", words.decimal, naive=row["majority_accuracy"],
-                     small=f"majority {words.decimal(row['majority_accuracy'])}"),
-        bounded_card("AUC", row, "auc", words.decimal, naive=0.5, small="chance 0.500"),
+        *direction_cards(row),
         bounded_card("net return", row, "total_return", close_percent, naive=0.0,
                      small=f"holding {words.percent(row['benchmark_return'])}"),
         bounded_card("Sharpe ratio", row, "sharpe", lambda v: words.decimal(v, 2), naive=0.0),
@@ -272,6 +287,7 @@ def _fates(orders: pd.DataFrame) -> Cells:
 
 # ── data of the charts ───────────────────────────────────────────────────────────────────────────
 
+_OF_CONTRACTS = ("predictions", "trades", "orders", "funding")
 _GRIDS = ("trades", "orders", "funding", "folds", "training", "metrics")
 
 
@@ -283,17 +299,55 @@ def _document(data: PageData) -> str:
     for number, frame in enumerate(data.extras.values()):
         grids[f"extra-{number}"] = pack.table(_with_stamps(frame.tail(MOST_ROWS)))
     invalid = data.audit["verdict"]["overall"] == "invalid"
-    return pack.seal(
-        {
-            "kind": "run",
-            "title": data.title,
-            "stamp": "NOT A RESULT" if invalid else "",
-            "overTime": run_over_time(data.equity, data.trades, pack),
-            "forecasts": forecast_charts(data.predictions, data.metrics, pack, level=data.level),
-            "features": _features(data),
-            "grids": grids,
-        }
-    )
+    document = {
+        "kind": "run",
+        "title": data.title,
+        "stamp": "NOT A RESULT" if invalid else "",
+        "overTime": run_over_time(data.equity, data.trades, pack),
+        "forecasts": forecast_charts(data.predictions, data.metrics, pack, level=data.level),
+        "features": _features(data),
+        "grids": grids,
+    }
+    if data.contracts:
+        document["contracts"] = _contracts(data, pack)
+        if data.metrics_by_contract is not None:
+            shown = data.metrics_by_contract.tail(MOST_ROWS)
+            grids["metrics_by_contract"] = pack.table(_with_stamps(shown))
+    return pack.seal(document)
+
+
+def _contracts(data: PageData, pack: Pack) -> dict[str, Any]:
+    """Return what the page shows of each contract alone."""
+    names, bars = data.contracts, data.equity_by_contract
+    told = bars is not None and len(data.equity) > 1
+    curves = contracts.Curves(pack, len(data.equity), len(names)) if told else None
+    each = {}
+    for name in names:
+        mine = {one: contracts.of_contract(getattr(data, one), name) for one in _OF_CONTRACTS}
+        account = None if bars is None else contracts.account_of(data.equity, bars, name)
+        periods = contracts.periods_of(data.metrics, data.metrics_by_contract, name)
+        tables = {"settled": _funding(mine["funding"]), "fates": _fates(mine["orders"])}
+        if account is not None:
+            tables["costs"] = _costs(account, mine["trades"], {})
+            tables["multiples"] = _multiples(account)
+        each[name] = {
+            "cards": [asdict(card) for card in contracts.cards_of(data.metrics, name)],
+            "periods": [asdict(table) for table in period_tables(periods)],
+            "calendars": [asdict(table) for table in calendars(periods)],
+            "tables": {part: asdict(cells) for part, cells in tables.items()},
+            "panels": None if curves is None or account is None
+            else contracts.panels_of(account, name, curves),
+            "forecasts": forecast_charts(
+                mine["predictions"].drop(columns="symbol", errors="ignore"), periods, pack,
+                level=data.level, most_folds=MOST_FOLDS // len(names),
+            ),
+        }  # fmt: skip
+    return {
+        "names": names,
+        "each": each,
+        "stretch": 1 if curves is None else curves.stretch,
+        "rows": None if curves is None else curves.rows(pack),
+    }
 
 
 def _with_stamps(frame: pd.DataFrame) -> pd.DataFrame:
