@@ -199,14 +199,14 @@ def _bounded(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
 
 
 def _contracts(metrics: pd.DataFrame) -> dict[str, Any] | None:
-    """Return direction and return of each of several contracts; None of one alone."""
-    rows = metrics[metrics["period_kind"] == "symbol"]
-    if rows.empty:
+    """Return direction and return of each of several contracts, then of all; None of one alone."""
+    if not (metrics["period_kind"] == "symbol").any():
         return None
     return {
         "kind": "contract",
-        "rows": _table(rows),
-        "note": "return is what a contract's trades added to the account's; hold is its own price.",
+        "rows": _table(metrics[metrics["period_kind"].isin(["symbol", "all"])]),
+        "note": "return is what a contract's trades added to the account's, and sums to it; hold "
+        "is its own price, of all of them that of equal parts. report.html shows each one alone.",
     }
 
 
@@ -226,7 +226,8 @@ def _table(rows: pd.DataFrame) -> list[tuple[str, ...]]:
         (
             str(row["period"]), words.count(row["n"]), _bounded(row, "accuracy"),
             _bounded(row, "auc"), words.percent(row["total_return"]),
-            words.percent(row["benchmark_return"]), words.money(-row["fees"]),
+            words.percent(row["benchmark_return"]), words.count(row["trades"]),
+            words.money(-row["fees"]),
             words.money(row["funding"]),
         )
         for row in rows.to_dict(orient="records")

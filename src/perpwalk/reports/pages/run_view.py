@@ -144,7 +144,8 @@ def _facts(data: PageData) -> list[tuple[str, str]]:
     rows = data.metrics[data.metrics["period_kind"] == "all"]
     found = []
     if "symbol" in data.manifest:
-        found.append(("contract", str(data.manifest["symbol"])))
+        word = "contracts" if data.contracts else "contract"
+        found.append((word, str(data.manifest["symbol"])))
     if not rows.empty:
         row = rows.iloc[0]
         found.append(("tested", f"{str(row['start'])[:10]} to {str(row['end'])[:10]}"))
