@@ -79,6 +79,17 @@ def test_each_contracts_figures_are_those_of_its_rows(several: Run) -> None:
         assert ["net return", "accuracy", "AUC"] == [table["name"] for table in own["calendars"]]
 
 
+def test_the_contracts_of_every_period_add_up_to_the_account(several: Run) -> None:
+    """Fees, funding, slippage, trades and returns of a fold's contracts are the fold's."""
+    each = several.metrics_by_contract
+    assert each is not None
+    for name in ("n", "fees", "funding", "slippage", "trades", "total_return", "turnover"):
+        parts = each.groupby(["period_kind", "period"])[name].sum()
+        whole = several.metrics[several.metrics["period_kind"] == "fold"].set_index("period")[name]
+        assert 2 == len(whole)
+        assert whole.to_dict() == pytest.approx(parts["fold"].to_dict()), name
+
+
 def test_many_contracts_are_thinned_on_the_accounts_stamps(
     several: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
