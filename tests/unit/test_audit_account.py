@@ -9,7 +9,7 @@ import pandas as pd
 from hand_made_book import HOUR, Book
 
 from perpwalk.audit.account import audit_account
-from perpwalk.domain import BarFrame, Finding, Level
+from perpwalk.domain import BarFrame, Finding, FundingFrame, Level, Market
 from perpwalk.ledger import Ledger
 
 
@@ -21,8 +21,8 @@ def book(**options: object) -> Book:
     return made
 
 
-def found(ledger: Ledger, code: str, bars: BarFrame | None = None) -> list[Finding]:
-    return [f for f in audit_account(ledger, bars) if f.code == code]
+def found(ledger: Ledger, code: str, *markets: Market) -> list[Finding]:
+    return [f for f in audit_account(ledger, markets) if f.code == code]
 
 
 def test_a_sound_book_only_says_that_it_balances() -> None:
@@ -101,8 +101,10 @@ def test_unknown_funding_shows_both_scenarios() -> None:
     (told,) = found(ledger, "A008")
 
     assert Level.WARN is told.level
-    assert f"net {net:,.2f} if they were 0" in str(told.observed)
-    assert f"{net - 10 * 104 * 1e-4:,.2f} if each had cost 0.01 %" in str(told.observed)
+    assert f"net {net:,.2f} ({net / 10_000:+.2%}) if they were 0" in str(told.observed)
+    worst = net - 10 * 104 * 1e-4
+    assert f"{worst:,.2f} ({worst / 10_000:+.2%}) if each had cost 0.01 %" in str(told.observed)
+    assert "no record" not in str(told.observed)
 
 
 def test_a_fill_outside_its_bar_is_an_error() -> None:
@@ -121,11 +123,12 @@ def test_a_fill_outside_its_bar_is_an_error() -> None:
     )
     bars = BarFrame.of(frame, symbol="ETHUSDT", interval=HOUR)
     ledger = made.ledger()
-    assert [] == found(ledger, "A010", bars)
+    market = Market(bars=bars, funding=FundingFrame.empty("ETHUSDT"))
+    assert [] == found(ledger, "A010", market)
     ledger.fills.loc[1, "reference_price"] = 101.9
 
-    (told,) = found(ledger, "A010", bars)
+    (told,) = found(ledger, "A010", market)
     assert Level.ERROR is told.level
     assert "2024-01-01 03:00" in told.where
     ledger.fills.loc[1, "reason"] = "liquidation"
-    assert [] == found(ledger, "A010", bars)
+    assert [] == found(ledger, "A010", market)

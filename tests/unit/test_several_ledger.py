@@ -177,10 +177,9 @@ def test_one_contract_alone_is_left_as_it_is() -> None:
 def test_a_fill_outside_its_own_bar_is_found_in_any_contract() -> None:
     """A010 holds each contract's fills against its own bars and says whose they are."""
     ledger, markets = book(), two()
-    frames = [one.bars for one in markets]
-    assert [] == [f for f in audit_account(ledger, frames) if f.code == "A010"]
+    assert [] == [f for f in audit_account(ledger, markets) if f.code == "A010"]
 
     of_b = (ledger.fills["symbol"] == B).to_numpy()
     ledger.fills.loc[np.flatnonzero(of_b)[0], "reference_price"] = 70.0
-    (told,) = [f for f in audit_account(ledger, frames) if f.code == "A010"]
+    (told,) = [f for f in audit_account(ledger, markets) if f.code == "A010"]
     assert f"1 fill(s) of {B} outside" in told.message

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from perpwalk.audit.unpaid import unpaid_notionals
 from perpwalk.config import BrokerSection
 from perpwalk.costs import share_of_best
-from perpwalk.domain import BarFrame, Finding, Level, to_ns
+from perpwalk.domain import BarFrame, Finding, Level, Market, to_ns
 from perpwalk.ledger import Ledger
 from perpwalk.trades import FORCED_EXITS, closed_results, fill_rows
 
@@ -23,23 +24,23 @@ BEST, CONCENTRATED = 5, 0.5
 
 def audit_account(
     ledger: Ledger,
-    bars: BarFrame | Sequence[BarFrame] | None = None,
+    markets: Sequence[Market] = (),
     broker: BrokerSection | None = None,
 ) -> tuple[Finding, ...]:
     """Return what the book gives cause to say.
 
-    A001 … A008 and A012; A009 where the ``broker``'s cost schedule is known, A010 where ``bars``
-    are (those of each contract). A011 is the cross-check of two ledgers and comes from the engine.
+    A001 … A008 and A012; A009 where the ``broker``'s cost schedule is known, A010 where the
+    ``markets`` are (one per contract), which also say what settlements A008 misses. A011 is the
+    cross-check of two ledgers and comes from the engine.
     """
-    given = () if bars is None else (bars,) if isinstance(bars, BarFrame) else tuple(bars)
-    case = _Case(ledger, given, broker)
+    case = _Case(ledger, tuple(markets), broker)
     return tuple(finding for check in _CHECKS for finding in check(case))
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
     ledger: Ledger
-    bars: tuple[BarFrame, ...]
+    markets: tuple[Market, ...]
     broker: BrokerSection | None
 
 
@@ -165,25 +166,40 @@ def _refused(case: _Case) -> Iterator[Finding]:
 
 
 def _unknown_funding(case: _Case) -> Iterator[Finding]:
-    """Show both scenarios where a rate was assumed: nothing paid, and always paying."""
+    """Show both scenarios where a rate is unknown: nothing paid, and always paying.
+
+    Unknown are rates that a policy assumed to be 0, and settlements of which there is no record.
+    """
     book = case.ledger.funding
-    held = book[book["assumed"].astype(bool) & (book["position"] != 0)]
-    if held.empty:
+    settled = book[(book["position"] != 0).to_numpy(dtype=bool)]
+    assumed = settled[settled["assumed"].to_numpy(dtype=bool)]
+    unpaid = {one.symbol: unpaid_notionals(case.ledger, one) for one in case.markets}
+    missing = sum(map(len, unpaid.values()))
+    unknown = len(assumed) + missing
+    if not unknown:
         return
-    notional = (held["position"] * held["mark_price"]).abs()
-    worst = float((notional * WORST_RATE).sum())
-    net = float(case.ledger.equity["equity"].iloc[-1]) - case.ledger.initial_cash
+    notional = float((assumed["position"] * assumed["mark_price"]).abs().sum())
+    worst = WORST_RATE * (notional + sum(float(held.sum()) for held in unpaid.values()))
+    whose = {*assumed["symbol"], *(symbol for symbol, held in unpaid.items() if len(held))}
     yield Finding(
         code="A008",
         level=Level.WARN,
-        where="funding",
-        message="positions were held through settlements whose rate is unknown (taken as 0)",
-        observed=f"{len(held):,} of {int((book['position'] != 0).sum()):,} settlements; "
-        f"net {net:,.2f} if they were 0, {net - worst:,.2f} if each had cost 0.01 %",
+        where="funding" + (f" of {', '.join(sorted(whose))}" if len(case.markets) > 1 else ""),
+        message="positions were held through settlements whose rate is unknown: nothing was paid",
+        observed=f"{unknown:,} of {len(settled) + missing:,} settlements"
+        + (f" ({missing:,} have no record)" if missing else "")
+        + f"; net {_net(case.ledger)} if they were 0, {_net(case.ledger, worst)} if each had cost "
+        "0.01 %",
         expected="a published rate for every settlement",
         why="missing funding is unknown, not zero",
         advice="give the whole funding history (market.funding)",
     )
+
+
+def _net(ledger: Ledger, cost: float = 0.0) -> str:
+    """Return what the account gained, less a ``cost``, in money and in percent."""
+    net = float(ledger.equity["equity"].iloc[-1]) - ledger.initial_cash - cost
+    return f"{net:,.2f} ({net / ledger.initial_cash:+.2%})"
 
 
 def _old_schedule(case: _Case) -> Iterator[Finding]:
@@ -229,8 +245,8 @@ def _concentration(case: _Case) -> Iterator[Finding]:
 
 def _outside_bar(case: _Case) -> Iterator[Finding]:
     if not case.ledger.fills.empty:
-        for bars in case.bars:
-            yield from _outside_bars(case, bars)
+        for market in case.markets:
+            yield from _outside_bars(case, market.bars)
 
 
 def _outside_bars(case: _Case, bars: BarFrame) -> Iterator[Finding]:
@@ -244,7 +260,7 @@ def _outside_bars(case: _Case, bars: BarFrame) -> Iterator[Finding]:
     slack = 1e-9 * price
     outside = own & ((price < bars.low[bar] - slack) | (price > bars.high[bar] + slack))
     if outside.any():
-        whose = f"of {bars.symbol} " if len(case.bars) > 1 else ""
+        whose = f"of {bars.symbol} " if len(case.markets) > 1 else ""
         yield Finding(
             code="A010",
             level=Level.ERROR,

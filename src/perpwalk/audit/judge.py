@@ -134,7 +134,7 @@ def judge(
         *(finding for one in contracts for finding in one.about(one.findings)),
         *other_findings,
         *_labels_and_forecasts(contracts, section, predictions, whole),
-        *audit_account(ledger, [one.market.bars for one in contracts], broker),
+        *audit_account(ledger, [one.market for one in contracts], broker),
         *metrics.reasons,
         *evidence.findings,
         *(() if band is None else band.findings(evidence.auc)),

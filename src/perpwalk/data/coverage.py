@@ -266,7 +266,18 @@ def _refusal(coverage: Coverage, bars: BarFrame) -> str:
     )
 
 
-# ── zero: made-up records ────────────────────────────────────────────────────────────────────────
+# ── missing settlements, and records made up for them ────────────────────────────────────────────
+
+
+def missing_settlements(bars: BarFrame, funding: FundingFrame) -> IntArray:
+    """Return the stamps, in UTC nanoseconds, at which the bars' period lacks a settlement.
+
+    They stand on the rhythm of the known ones around them, every 8 h where none is known. Where
+    ``zero`` made up records there is one for each, and none is missing any more.
+    """
+    if funding.assumed.any():
+        return np.zeros(0, dtype=np.int64)
+    return _missing_stamps(bars, funding.settle_time)
 
 
 def _with_zeros(market: Market, coverage: Coverage) -> Market:

@@ -1,0 +1,70 @@
+"""Settlements that ought to be on file and are not: at which of them was a position held.
+
+The account settles what is published. Where a record is missing nothing is paid, and neither
+ledger has a row that would say so: what stood open then is read off the fills.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from perpwalk.data.coverage import missing_settlements
+from perpwalk.domain import FloatArray, IntArray, Market, to_ns
+from perpwalk.ledger import Ledger
+
+
+def unpaid_notionals(ledger: Ledger, market: Market) -> FloatArray:
+    """Return the notional held into each missing settlement; shape (k,), those held flat left out.
+
+    Expected are the stamps of the settlements around (every 8 h where none is on file) within the
+    replay; the position is the one that a record at that stamp would have settled, at the mark
+    candle's close or the trade's. Where ``market.missing_funding: zero`` made up records, none is
+    missing: the ledger has them, marked ``assumed``.
+    """
+    stamps = _within_replay(missing_settlements(market.bars, market.funding), ledger, market)
+    if not len(stamps):
+        return np.zeros(0)
+    notional: FloatArray = np.abs(_held_into(stamps, ledger, market)) * _marks(stamps, market)
+    return notional[notional != 0]
+
+
+def _within_replay(stamps: IntArray, ledger: Ledger, market: Market) -> IntArray:
+    closes = to_ns(pd.DatetimeIndex(ledger.equity["close_time"]))
+    if not len(closes):
+        return stamps[:0]
+    first_open = closes[0] - to_ns(market.bars.interval)
+    return stamps[(stamps > first_open) & (stamps <= closes[-1])]
+
+
+def _bar_at(stamps: IntArray, market: Market) -> tuple[IntArray, np.ndarray]:
+    """Return the bar whose position each stamp settles, and whether the stamp lies in a gap.
+
+    In a gap that is the bar before: nothing fills until the next one opens.
+    """
+    closes = to_ns(market.bars.close_time)
+    bar = np.searchsorted(closes, stamps, side="left")
+    opens = closes[np.minimum(bar, len(closes) - 1)] - to_ns(market.bars.interval)
+    in_gap = (bar == len(closes)) | (stamps <= opens)
+    return bar - in_gap, in_gap
+
+
+def _held_into(stamps: IntArray, ledger: Ledger, market: Market) -> FloatArray:
+    """Return the signed quantity held into each stamp."""
+    fills = ledger.fills[(ledger.fills["symbol"] == market.symbol).to_numpy(dtype=bool)]
+    bar, in_gap = _bar_at(stamps, market)
+    count = np.searchsorted(fills["bar"].to_numpy(dtype=np.int64), bar, side="right")
+    # A bar settles on what is held at its end. Finer bars inside do so in their turn, and what the
+    # exchange closes in a gap is gone from then on: there the fills' own times count as well.
+    timed = in_gap | (market.inside is not None)
+    by_time = np.searchsorted(to_ns(pd.DatetimeIndex(fills["time"])), stamps, side="right")
+    count = np.where(timed, np.minimum(count, by_time), count)
+    held: FloatArray = np.concatenate(([0.0], np.cumsum(fills["quantity"].to_numpy(dtype=float))))
+    return held[count]
+
+
+def _marks(stamps: IntArray, market: Market) -> FloatArray:
+    met = market.inside or market
+    bar, _ = _bar_at(stamps, met)
+    prices: FloatArray = (met.mark or met.bars).close[np.maximum(bar, 0)]
+    return prices
