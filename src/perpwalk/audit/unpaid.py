@@ -25,8 +25,9 @@ def unpaid_notionals(ledger: Ledger, market: Market) -> FloatArray:
     stamps = _within_replay(missing_settlements(market.bars, market.funding), ledger, market)
     if not len(stamps):
         return np.zeros(0)
-    notional: FloatArray = np.abs(_held_into(stamps, ledger, market)) * _marks(stamps, market)
-    return notional[notional != 0]
+    notional = np.abs(_held_into(stamps, ledger, market)) * _marks(stamps, market)
+    held: FloatArray = notional[notional != 0]
+    return held
 
 
 def _within_replay(stamps: IntArray, ledger: Ledger, market: Market) -> IntArray:
@@ -34,7 +35,8 @@ def _within_replay(stamps: IntArray, ledger: Ledger, market: Market) -> IntArray
     if not len(closes):
         return stamps[:0]
     first_open = closes[0] - to_ns(market.bars.interval)
-    return stamps[(stamps > first_open) & (stamps <= closes[-1])]
+    within: IntArray = stamps[(stamps > first_open) & (stamps <= closes[-1])]
+    return within
 
 
 def _bar_at(stamps: IntArray, market: Market) -> tuple[IntArray, np.ndarray]:
