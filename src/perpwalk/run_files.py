@@ -177,6 +177,7 @@ class _Figure(_Part):
     value: Number
     lo: Number
     hi: Number
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     n: Number
     n_eff: Number = None
     method: str
@@ -209,6 +210,16 @@ class _Manifest(_Part):
     stages: list[dict[str, Any]] = Field(default_factory=list)
     files: dict[str, Hash] = Field(default_factory=dict)
     seal: str = ""
+
+
+def confidence_of(audit: Mapping[str, Any]) -> float:
+    """Return the confidence of a run's intervals (``report.confidence``), as its audit states it.
+
+    >>> confidence_of({"evidence": {"accuracy": {"level": 0.9}}}), confidence_of({})
+    (0.9, 0.95)
+    """
+    told = audit.get("evidence", {}).get("accuracy", {})
+    return float(told.get("level", _Figure.model_fields["level"].default))
 
 
 class _Features(_Part):

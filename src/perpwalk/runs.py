@@ -516,6 +516,11 @@ class Run:
         return run_files.read_text(self._existing("config.yaml"))
 
     @property
+    def confidence(self) -> float:
+        """The confidence of its intervals."""
+        return run_files.confidence_of(self.audit)
+
+    @property
     def question(self) -> str:
         """The hash of what was asked (``config_hash`` of the manifest)."""
         found = self.manifest.get("config_hash")

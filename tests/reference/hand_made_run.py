@@ -16,7 +16,7 @@ from perpwalk.audit.document import audit_document
 from perpwalk.audit.evidence import gather_evidence
 from perpwalk.audit.predictions import audit_predictions
 from perpwalk.audit.verdict import verdict
-from perpwalk.config import Config
+from perpwalk.config import Config, ReportSection
 from perpwalk.contracts import contracts_table
 from perpwalk.domain import Finding, FloatArray, Fold, Level, Span, to_ns
 from perpwalk.ledger import EQUITY_COLUMNS, Ledger, Track
@@ -112,15 +112,25 @@ def folds_of(predictions: pd.DataFrame) -> list[Fold]:
     return found
 
 
-def write_run(folder: Path, ledger: Ledger, extra: tuple[Finding, ...] = ()) -> Run:
+def write_run(
+    folder: Path,
+    ledger: Ledger,
+    extra: tuple[Finding, ...] = (),
+    *,
+    confidence: float = 0.95,
+) -> Run:
     """Keep a judged run on disk, with a name that would be a script if it were not escaped."""
     predictions = forecasts(ledger)
     names = [track.symbol for track in ledger.tracks]
     of_one = metrics.of_symbol(predictions, names[0]) if names else predictions
     folds = folds_of(of_one)
-    judged = metrics.metrics_table(predictions, ledger, folds=folds, bar_interval=HOUR, horizon=1)
+    judged = metrics.metrics_table(
+        predictions, ledger, folds=folds, bar_interval=HOUR, horizon=1, confidence=confidence
+    )
     book = trades.round_trips(ledger)
-    evidence = gather_evidence(predictions, ledger, horizon=1, bar_interval=HOUR)
+    evidence = gather_evidence(
+        predictions, ledger, horizon=1, bar_interval=HOUR, confidence=confidence
+    )
     findings = (*audit_predictions(of_one), *evidence.findings, *extra)
     document = audit_document(verdict(findings, evidence), findings, evidence)
     _write_fits(folder, names, folds)
@@ -132,7 +142,8 @@ def write_run(folder: Path, ledger: Ledger, extra: tuple[Finding, ...] = ()) -> 
         runs.write_csv(folder / "metrics_by_contract.csv", judged.by_contract)
     for name, frame in (("trades", book), ("orders", ledger.orders), ("funding", ledger.funding)):
         runs.write_csv(folder / f"{name}.csv", frame)
-    runs.write_text(folder / "config.yaml", Config().to_yaml())
+    config = Config(report=ReportSection(confidence=confidence))
+    runs.write_text(folder / "config.yaml", config.to_yaml())
     runs.write_parquet(folder / "predictions.parquet", predictions.drop(columns="threshold"))
     runs.write_json(folder / "manifest.json", {"status": "finished", "note": NASTY})
     return runs.load_run(folder)

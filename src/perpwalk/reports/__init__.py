@@ -180,6 +180,7 @@ def page_data(run: Run) -> PageData:
         selected=_selected(run),
         candidates=run.manifest.get("features"),
         extras=_extras(run.path),
+        level=run.confidence,
         equity_by_contract=run.equity_by_contract,
         metrics_by_contract=run.metrics_by_contract,
     )

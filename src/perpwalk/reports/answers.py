@@ -15,6 +15,7 @@ from rich.text import Text
 
 from perpwalk.audit.check import Answer, CheckAnswer, ClassCounts, Measure
 from perpwalk.audit.verification import Status, Verification
+from perpwalk.reports import words
 from perpwalk.uncertainty.estimate import Estimate
 
 _STYLE = {Answer.PASS: "bold green", Answer.FAIL: "bold red", Answer.CANNOT_JUDGE: "bold magenta"}
@@ -75,7 +76,7 @@ def _measures_table(answer: CheckAnswer) -> Table:
     judged = answer.answer is not Answer.CANNOT_JUDGE or answer.exit_code == 4
     title = None if judged else "not a result: these numbers mean nothing here"
     table = Table(title=title, title_justify="left", title_style="bold magenta")
-    level = f"{answer.table[0].estimate.level:.0%} interval"
+    level = f"{words.level(answer.table[0].estimate.level)} interval"
     for name in ("", "value", level, "n", "worth", "method", "bar", "clears"):
         table.add_column(name, justify="left" if name in ("", "method") else "right")
     for one in answer.table:

@@ -19,8 +19,10 @@ from perpwalk.costs import equity_before
 from perpwalk.domain import FloatArray
 from perpwalk.errors import UsageError
 from perpwalk.ledger import holding_price
+from perpwalk.reports import words
 from perpwalk.returns import drawdowns, equity_returns
 from perpwalk.runs import Run
+from perpwalk.uncertainty.proportions import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +78,8 @@ def costs_figure(run: Run) -> Figure:
 def direction_figure(run: Run) -> Figure:
     """Draw accuracy and AUC per period with their intervals."""
     kind, rows = _periods(run.metrics)
-    figure, panes = _panes(2, f"Direction by {kind}, with 95 % intervals", run)
+    title = f"Direction by {kind}, with {words.level(run.confidence)} intervals"
+    figure, panes = _panes(2, title, run)
     across = np.arange(len(rows))
     for pane, name in zip(panes, ("accuracy", "auc"), strict=True):
         value, low, high = (
@@ -101,26 +104,30 @@ def calibration_figure(run: Run) -> Figure:
     p_up = scored["p_up"].to_numpy(dtype=float)
     label = scored["label"].to_numpy(dtype=float)
     figure, (above, below) = _panes(2, "Calibration", run, heights=(2, 1))
-    said, came, error = _deciles(p_up, label)
+    said, came, low, high = _deciles(p_up, label, run.confidence)
     above.plot([said.min(), said.max()], [said.min(), said.max()], color=BENCHMARK, lw=1, ls="--")
-    above.errorbar(said, came, yerr=1.96 * error, fmt="o", ms=4, color=STRATEGY, ecolor=BENCHMARK)
-    above.set_ylabel("share that rose")
+    above.errorbar(
+        said, came, yerr=np.vstack([came - low, high - came]), fmt="o", ms=4, color=STRATEGY,
+        ecolor=BENCHMARK,
+    )  # fmt: skip
+    above.set_ylabel(f"share that rose, {words.level(run.confidence)} interval")
     below.hist(p_up, bins=60, color=STRATEGY, alpha=0.6)
     below.set_ylabel("decisions")
     below.set_xlabel("forecast probability of a rise")
     return figure
 
 
-def _deciles(p_up: FloatArray, label: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return mean forecast, share that rose and its standard error, by tenths of the forecasts."""
+def _deciles(p_up: FloatArray, label: FloatArray, confidence: float) -> tuple[FloatArray, ...]:
+    """Return mean forecast, share that rose and its interval, by tenths of the forecasts."""
     order = np.argsort(p_up, kind="stable")
     groups = [part for part in np.array_split(order, _BINS) if len(part)]
-    said = np.array([p_up[part].mean() for part in groups])
-    came = np.array([label[part].mean() for part in groups])
-    error = np.array(
-        [np.sqrt(label[part].mean() * (1 - label[part].mean()) / len(part)) for part in groups]
-    )
-    return said, came, error
+    rows = []
+    for part in groups:
+        rose = label[part]
+        bounds = wilson(float(rose.sum()), len(part), confidence)
+        assert bounds is not None  # noqa: S101 - the group has rows
+        rows.append((p_up[part].mean(), rose.mean(), bounds.low, bounds.high))
+    return tuple(np.array(rows).T)
 
 
 FIGURES: dict[str, Callable[[Run], Figure]] = {

@@ -27,6 +27,7 @@ from perpwalk.reports.daily import (
 )
 from perpwalk.reports.seeds import seeds_of
 from perpwalk.returns import bars_per_year, equity_returns
+from perpwalk.run_files import confidence_of
 
 TEMPLATE = "sheet.html.j2"
 KINDS = ("quarter", "month", "year", "fold")
@@ -100,6 +101,7 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     findings = list(sheet.audit["findings"])
+    level = words.level(confidence_of(sheet.audit))
     context = {
         "title": sheet.title,
         "verdict": sheet.audit["verdict"],
@@ -114,7 +116,8 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         "seeds": seeds_of(sheet.audit),
         "needed": words.break_even(sheet.audit.get("evidence", {})),
         "skill": words.skill(sheet.audit.get("evidence", {})),
-        "facts": _facts(sheet.metrics),
+        "facts": _facts(sheet.metrics, level),
+        "level": level,
         "tables": [
             table
             for table in (_contracts(sheet.metrics), _periods(sheet.metrics))
@@ -175,7 +178,7 @@ def cost_rows(equity: pd.DataFrame) -> list[tuple[str, str]]:
     return [row for row in rows if row[0] != "liquidation" or costs.liquidation != 0]
 
 
-def _facts(metrics: pd.DataFrame) -> list[tuple[str, str]]:
+def _facts(metrics: pd.DataFrame, level: str) -> list[tuple[str, str]]:
     whole = metrics[metrics["period_kind"] == "all"]
     if whole.empty:
         return []
@@ -188,7 +191,7 @@ def _facts(metrics: pd.DataFrame) -> list[tuple[str, str]]:
         ("directional accuracy", _bounded(row, "accuracy")),
         ("majority class alone", words.decimal(row["majority_accuracy"])),
         ("AUC", _bounded(row, "auc")),
-        ("Sharpe, 95 % interval", _bounded(row, "sharpe", 2)),
+        (f"Sharpe, {level} interval", _bounded(row, "sharpe", 2)),
     ]
 
 

@@ -16,6 +16,7 @@ from perpwalk.costs import CostSummary
 from perpwalk.reports import words
 from perpwalk.reports.seeds import HEADER, seeds_of
 from perpwalk.reports.words import count, decimal, interval, known, percent
+from perpwalk.run_files import confidence_of
 from perpwalk.runs import Run
 
 KINDS = ("symbol", "year", "quarter", "month", "fold")
@@ -70,7 +71,8 @@ def parts(
     if verdict["overall"] == "invalid":
         note = "The figures of an invalid run are no result; metrics.csv holds them unjudged."
         return [*shown, Text(note, style="bold red")]
-    shown.append(_metrics(metrics[metrics["period_kind"] == "all"], "All test decisions", width))
+    title = f"All test decisions, {words.level(confidence_of(audit))} intervals"
+    shown.append(_metrics(metrics[metrics["period_kind"] == "all"], title, width))
     if costs is not None:
         shown += [Text(words.costs(costs)), Text(words.cost_levels(costs))]
         needed = words.break_even(audit.get("evidence", {}))

@@ -40,6 +40,15 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %" if abs(value) < 100 else f"{value:.1e}"
 
 
+def level(confidence: float) -> str:
+    """Return the confidence of an interval in percent, to as many digits as it has.
+
+    >>> level(0.95), level(0.975)
+    ('95 %', '97.5 %')
+    """
+    return f"{100 * confidence:.6g} %"
+
+
 def money(value: float | None) -> str:
     """Return an amount with thousands separated; a negative zero is a zero.
 

@@ -33,7 +33,6 @@ from perpwalk.reports.seeds import HEADER as SEED_HEADER
 from perpwalk.reports.seeds import seeds_of
 
 TEMPLATE = "run.html.j2"
-LEVEL = 0.95
 MOST_ROWS = 100_000  # of a table; the page says where the others are
 Row = Mapping[str, Any]
 
@@ -71,7 +70,7 @@ class PageData:
     selected: Mapping[str, Sequence[str]] = field(default_factory=dict)
     candidates: int | None = None
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    level: float = LEVEL
+    level: float
     equity_by_contract: pd.DataFrame | None = None
     metrics_by_contract: pd.DataFrame | None = None
 
@@ -152,6 +151,7 @@ def _facts(data: PageData) -> list[tuple[str, str]]:
         found.append(("decisions", words.count(row["n"])))
     found.append(("bars", words.count(len(data.equity))))
     found.append(("folds", words.count(len(data.folds))))
+    found.append(("intervals", words.level(data.level)))
     if (stretch := stretch_of(len(data.equity))) > 1:
         found.append(("curves", f"lowest and highest of every {stretch:,} bars"))
     if data.contracts and len(data.equity) > 1:

@@ -159,7 +159,7 @@
           line: { color: pw.colour("quiet"), width: 1, dash: "dash" } }, ...bins],
         layout: {
           xaxis: pw.axis("forecast probability of a rise"),
-          yaxis: pw.axis(`share that rose, ${Math.round(100 * level)} % interval`),
+          yaxis: pw.axis(`share that rose, ${+(100 * level).toPrecision(6)} % interval`),
         },
       };
     }, options));
