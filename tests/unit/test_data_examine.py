@@ -63,7 +63,8 @@ def test_good_files_have_no_errors_and_are_taken(good):
     [
         ("gap", "D006", True), ("duplicate", "D003", False), ("conflict", "D003", True),
         ("shuffle", "D004", True), ("frozen", "D009", False), ("zero-volume", "D009", False),
-        ("outlier", "D010", False), ("high-below-low", "D007", True), ("nan", "D008", True),
+        ("outlier", "D010", False), ("wick", "D010", False), ("wrong-open", "D010", False),
+        ("wild-volume", "D010", False), ("high-below-low", "D007", True), ("nan", "D008", True),
         ("negative", "D008", True), ("forming", "D011", False), ("forming-last", "D011", False),
         ("coarse", "D018", False), ("swapped", "D007", True), ("local-time", "D001", False),
         ("mixed-units", "D002", False),

@@ -14,6 +14,7 @@ from perpwalk.data.contents import Contents, load_bars
 from perpwalk.data.gaps import GapPolicy, Rows, settle_gaps
 from perpwalk.data.layouts import AUTO
 from perpwalk.data.origin import origin_findings
+from perpwalk.data.outliers import outlier_findings
 from perpwalk.data.repeats import RepeatPolicy, columns_of, settle_repeats
 from perpwalk.data.tables import Table, open_table
 from perpwalk.data.validate import (
@@ -144,7 +145,8 @@ def oddities(
 ) -> tuple[Finding, ...]:
     """Return what is odd about bars on which a run is possible all the same."""
     return (
-        *price_findings(where, ns, prices, interval, with_volume=with_volume),
+        *outlier_findings(where, ns, prices, interval, with_volume=with_volume),
+        *price_findings(where, ns, prices, with_volume=with_volume),
         *origin_findings(where, ns, prices, with_volume=with_volume),
     )
 

@@ -130,6 +130,27 @@ def _outlier(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
     return made, _stamps(frame, rows)
 
 
+def _wick(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
+    """Put highs far up and lows far down by turns; open and close stay."""
+    rows, made = _places(frame, rng, count), frame.copy()
+    made.loc[rows[::2], "high"] = frame.loc[rows[::2], "high"] * 1.8
+    made.loc[rows[1::2], "low"] = frame.loc[rows[1::2], "low"] * 0.2
+    return made, _stamps(frame, rows)
+
+
+def _wrong_open(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
+    rows, made = _places(frame, rng, count), frame.copy()
+    made.loc[rows, "open"] = frame.loc[rows, "open"] * 1.3
+    made.loc[rows, "high"] = made.loc[rows, ["high", "open"]].max(axis=1)
+    return made, _stamps(frame, rows)
+
+
+def _wild_volume(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
+    rows, made = _places(frame, rng, count), frame.copy()
+    made.loc[rows, "volume"] = frame.loc[rows, "volume"] * 10_000
+    return made, _stamps(frame, rows)
+
+
 def _high_below_low(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
     rows, made = _places(frame, rng, count), frame.copy()
     made.loc[rows, ["high", "low"]] = frame.loc[rows, ["low", "high"]].to_numpy()
@@ -202,6 +223,9 @@ FAULTS: dict[str, Fault] = {
     "frozen": Fault("ohlcv", 3, "a bar is repeated four times", _frozen),
     "zero-volume": Fault("ohlcv", 5, "bars without volume", _set("volume", 0.0)),
     "outlier": Fault("ohlcv", 2, "closes ten times too high", _outlier),
+    "wick": Fault("ohlcv", 2, "a high 1.8 times too high, a low at a fifth", _wick),
+    "wrong-open": Fault("ohlcv", 2, "opens 1.3 times too high", _wrong_open),
+    "wild-volume": Fault("ohlcv", 2, "volumes 10,000 times too large", _wild_volume),
     "high-below-low": Fault("ohlcv", 2, "high and low are exchanged", _high_below_low),
     "nan": Fault("ohlcv", 2, "closes are empty", _set("close", float("nan"))),
     "negative": Fault("ohlcv", 2, "lows are below 0", _set("low", -1.0)),

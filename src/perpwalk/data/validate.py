@@ -19,9 +19,8 @@ from perpwalk.domain import BoolArray, Finding, FloatArray, IntArray, Level
 
 Order = Literal["ascending", "descending"]
 
-OUTLIER_SDS = 20.0  # robust standard deviations; hourly ETH passes it on a handful of known days
-OUTLIER_MOVE = 0.5
 FROZEN_BARS = 3
+AROUND = 25
 SWAP_BARS, SWAP_SHARE = 8, 0.2
 LISTED = 5
 
@@ -230,14 +229,11 @@ def check_belonging(table: Table, columns: BarColumns, prices: Prices) -> None:
 # ── oddities ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def price_findings(
-    where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta, *, with_volume: bool
-) -> list[Finding]:
-    """Return findings on idle, frozen, jumping and half-finished bars; mark bars only freeze."""
+def price_findings(where: str, ns: IntArray, prices: Prices, *, with_volume: bool) -> list[Finding]:
+    """Return findings on idle, frozen and half-finished bars; mark candles only freeze."""
     if not with_volume:
         return _frozen(where, ns, prices)
     return [
-        *_outliers(where, ns, prices, interval),
         *_frozen(where, ns, prices),
         *_idle(where, ns, prices),
         *_unfinished(where, ns, prices),
@@ -284,32 +280,6 @@ def _frozen(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     ]
 
 
-def _outliers(where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta) -> list[Finding]:
-    if len(ns) < 3:
-        return []
-    moves = np.diff(np.log(prices.close))
-    size = np.abs(moves)
-    robust_sd = 1.4826 * float(np.median(size))
-    limit = min(OUTLIER_SDS * robust_sd, float(np.log1p(OUTLIER_MOVE))) if robust_sd else np.inf
-    adjacent = np.diff(ns) == interval.as_unit("ns").value
-    far = np.flatnonzero((size > limit) & adjacent) + 1
-    if not len(far):
-        return []
-    worst = far[np.argmax(size[far - 1])]
-    return [
-        Finding(
-            code="D010",
-            level=Level.WARN,
-            where=where,
-            message=f"bars that move more than {np.expm1(limit):.1%} close to close: {len(far):,}",
-            observed=f"{listed(ns[far])}; the largest {np.expm1(moves[worst - 1]):+.1%} "
-            f"at {utc(ns[worst])}",
-            why=f"{OUTLIER_SDS:g} robust standard deviations, or {OUTLIER_MOVE:.0%}",
-            advice="real crashes look like this and so do misprints; compare with another source",
-        )
-    ]
-
-
 def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     """Find bars that look saved while still forming.
 
@@ -325,10 +295,10 @@ def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     # suspect a handful, most of them in the first thin weeks.
     far = jump[suspects] / typical
     bound = np.where(far > 0.3, 0.8, np.where(far > 0.1, 0.65, 0.15))
-    few = prices.volume[suspects] < bound * _usual_volumes(prices.volume, suspects)
+    few = prices.volume[suspects] < bound * typical_around(prices.volume, suspects)
     partial = suspects[few].tolist()
     last = len(ns) - 1
-    usual = float(_usual_volumes(prices.volume, np.array([last]))[0])
+    usual = float(typical_around(prices.volume, np.array([last]))[0])
     if 0 < prices.volume[last] < 0.3 * usual:
         partial.append(last)
     if not partial:
@@ -346,8 +316,9 @@ def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     ]
 
 
-def _usual_volumes(volume: FloatArray, records: IntArray) -> FloatArray:
-    """Return the median volume of the 25 bars around each of ``records``."""
-    starts = np.clip(records - 12, 0, len(volume) - 25)
-    medians: FloatArray = np.median(volume[starts[:, None] + np.arange(25)], axis=1)
+def typical_around(values: FloatArray, rows: IntArray) -> FloatArray:
+    """Return the median of the ``AROUND`` values around each of ``rows``, its own included."""
+    width = min(AROUND, len(values))
+    starts = np.clip(rows - width // 2, 0, len(values) - width)
+    medians: FloatArray = np.median(values[starts[:, None] + np.arange(width)], axis=1)
     return medians

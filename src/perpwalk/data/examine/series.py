@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from perpwalk.data.bars import are_close_times, usual_step
+from perpwalk.data.bars import are_close_times, oddities, usual_step
 from perpwalk.data.columns import BarColumns, bar_columns, funding_columns, interest_columns
 from perpwalk.data.contents import cut_finding, load_bars, stamps_of
 from perpwalk.data.convert import Stamps, joined
@@ -24,7 +24,7 @@ from perpwalk.data.examine.salvage import (
 from perpwalk.data.funding import MAX_RATE, funding_findings, scale_error, settled_stamps
 from perpwalk.data.kinds import Kind, kind_of
 from perpwalk.data.layouts import AUTO, Layout, identify
-from perpwalk.data.origin import origin_findings, page_finding
+from perpwalk.data.origin import page_finding
 from perpwalk.data.repeats import (
     RepeatPolicy,
     columns_of,
@@ -37,7 +37,6 @@ from perpwalk.data.validate import (
     Prices,
     check_belonging,
     listed,
-    price_findings,
     stamp_findings,
     utc,
 )
@@ -140,8 +139,7 @@ def _bars(
     whole &= kept.low > 0
     clean, clean_ns = kept.take(np.flatnonzero(whole)), ns[whole]
     if len(clean_ns) > 1:
-        problems += price_findings(where, clean_ns, clean, interval, with_volume=with_volume)
-        problems += origin_findings(where, clean_ns, clean, with_volume=with_volume)
+        problems += oddities(where, clean_ns, clean, interval, with_volume=with_volume)
     try:
         check_belonging(table, columns, clean)
     except DataError as mixed:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from perpwalk import run_files, strict
 from perpwalk.config import MarketSection, parse_duration
 from perpwalk.data import bars as bar_rules
-from perpwalk.data import origin, validate
+from perpwalk.data import origin, outliers, validate
 from perpwalk.data.bars import Read, oddities, short_findings, stamp_ns
 from perpwalk.data.gaps import GapPolicy, settle_gaps
 from perpwalk.data.gaps import Rows as BarRows
@@ -363,5 +363,5 @@ def _finding(stored: dict[str, str]) -> Finding:
 @functools.cache
 def _rules() -> str:
     """Return the hash of the rules by which bars are judged: other rules, other findings."""
-    files = (bar_rules.__file__, validate.__file__, origin.__file__)
+    files = (bar_rules.__file__, validate.__file__, outliers.__file__, origin.__file__)
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
