@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import replay
+from engine.null_account import NullAccount
 from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
 from engine.walkforward import FoldResult, WalkForward
@@ -139,6 +140,11 @@ class ConfiguredPipeline:
         )
 
 
+def plan_of(full: bool) -> Plan:
+    """Return how much of each detector a search runs."""
+    return FULL if full else QUICK
+
+
 def with_stand_in(config: Config) -> Config:
     """Return the configuration with a model that is fitted in no time."""
     return _with_model(config, kind=STAND_IN, params={})
@@ -213,12 +219,13 @@ def audit(
         tell.stage("load")
         market = data.load_market(config.market, seed=config.seed)
     subject = _Subject(config, replace(market, inside=None), tell)
-    report = subject.stand_in(FULL if full else QUICK)
+    account = NullAccount(config) if strategy else None
+    report = subject.stand_in(plan_of(full), account)
     report = report.with_outcomes(
         *subject.audits(report), *subject.replays(report, strategy=strategy)
     )
     if full and config.model.kind != STAND_IN:
-        report = _joined(report, subject.real_model(report))
+        report = _joined(report, subject.real_model(report, account))
     return report.with_outcomes(name_suspects(report))
 
 
@@ -230,11 +237,12 @@ class _Subject:
     market: Market
     tell: Reporter
 
-    def stand_in(self, plan: Plan) -> LeakReport:
+    def stand_in(self, plan: Plan, account: NullAccount | None) -> LeakReport:
         config = with_stand_in(self.config)
         box = ConfiguredPipeline(config, self.market)
-        self.tell.stage(f"leak detectors, {STAND_IN} stand-in", 9)
-        return run_suite(box, self.market, self.config.seed, plan, self.tell.step)
+        steps = 9 + (account is not None) + (plan.delay_bars > 0)
+        self.tell.stage(f"leak detectors, {STAND_IN} stand-in", steps)
+        return run_suite(box, self.market, self.config.seed, plan, self.tell.step, account)
 
     def audits(self, report: LeakReport) -> list[Outcome]:
         """Hold labels and folds against what they are declared to be."""
@@ -266,7 +274,7 @@ class _Subject:
         self.tell.step("strategy")
         return outcomes
 
-    def real_model(self, report: LeakReport) -> LeakReport:
+    def real_model(self, report: LeakReport, account: NullAccount | None) -> LeakReport:
         """Repeat the main detectors with the configured model on one fold."""
         config = _with_model(
             self.config,
@@ -275,9 +283,10 @@ class _Subject:
         )
         numbers = [trace.fold.number for trace in report.control.folds]
         plan = replace(REAL, only_folds=(numbers[len(numbers) // 2],))
-        self.tell.stage(f"leak detectors, {self.config.model.kind} on one fold", 5)
+        steps = 5 + (account is not None)
+        self.tell.stage(f"leak detectors, {self.config.model.kind} on one fold", steps)
         box = ConfiguredPipeline(config, self.market)
-        return run_suite(box, self.market, self.config.seed, plan, self.tell.step)
+        return run_suite(box, self.market, self.config.seed, plan, self.tell.step, account)
 
 
 def _at_most(section: Any, **limits: int) -> Any:

@@ -3,7 +3,7 @@
 Each of several contracts is searched as the pipeline of its own that it is: features, labels,
 folds, fits, signals. The strategy is searched in the account it trades: all contracts are replayed
 together while the future of one of them is replaced, so that what it reads of another contract is
-seen too.
+seen too; and on markets without any edge, one coin turning all contracts at a stamp.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from engine import leaks, replay, stages
+from engine.null_account import NullAccount
 from engine.parts import Prepared, Walked
 from engine.progress import Reporter, Silent
 from engine.walkforward import WalkForward
 from perpwalk import data
-from perpwalk.audit.leaks.contract import Outcome
+from perpwalk.audit.leaks.contract import Outcome, PipelineOutput
+from perpwalk.audit.leaks.null_account import audit_null_account
+from perpwalk.audit.leaks.null_market import null_seed
 from perpwalk.audit.leaks.strategy import StrategyTrace, audit_strategy
-from perpwalk.audit.leaks.suite import LeakReport
+from perpwalk.audit.leaks.suite import LeakReport, power_of
+from perpwalk.audit.leaks.surrogates import sign_flipped_together
 from perpwalk.config import Config
 from perpwalk.domain import IntArray, Market, about
 from perpwalk.errors import LookAheadError
@@ -48,8 +52,9 @@ def audit(
             _as_it_is_cut(one), full=full, market=one.market, strategy=False, reporter=tell
         )
         reports.append(_named(one.market.symbol, found))
-    tell.stage("strategy", len(prepared))
-    return _joined(reports, _Account(config, prepared).audited(tell))
+    account, nulls = _Account(config, prepared), leaks.plan_of(full).null_markets
+    tell.stage("strategy", len(prepared) + (nulls > 0))
+    return _joined(reports, [*account.audited(tell), *account.on_noise(nulls, tell)])
 
 
 def _as_it_is_cut(prepared: Prepared) -> Config:
@@ -60,6 +65,12 @@ def _as_it_is_cut(prepared: Prepared) -> Config:
     start = prepared.folds[0].test.start.isoformat().replace("+00:00", "Z")
     cut = section.model_copy(update={"start": start})
     return prepared.config.model_copy(update={"walk_forward": cut})
+
+
+def _forecast(prepared: Prepared, market: Market) -> PipelineOutput:
+    """Let a contract's pipeline, with the stand-in, forecast another market."""
+    config = leaks.with_stand_in(_as_it_is_cut(prepared))
+    return leaks.ConfiguredPipeline(config, market)(market, config.seed)
 
 
 def _named(symbol: str, report: LeakReport) -> LeakReport:
@@ -78,7 +89,8 @@ def _named(symbol: str, report: LeakReport) -> LeakReport:
 
 def _joined(reports: Sequence[LeakReport], strategy: Sequence[Outcome]) -> LeakReport:
     first = reports[0]
-    joined = replace(first, power=tuple(line for one in reports for line in one.power))
+    power = [line for one in reports for line in one.power] + power_of(strategy)
+    joined = replace(first, power=tuple(power))
     return joined.with_outcomes(
         *(outcome for one in reports[1:] for outcome in one.outcomes), *strategy
     )
@@ -98,6 +110,20 @@ class _Account:
             outcomes.append(self._audited(walked, number))
             tell.step(one.market.symbol)
         return outcomes
+
+    def on_noise(self, markets: int, tell: Reporter) -> list[Outcome]:
+        """Let all contracts trade together where none of them has an edge, ``markets`` times."""
+        if markets == 0:
+            return []
+        keep, gains = NullAccount(self.config), []
+        for number in range(markets):
+            surrogates = sign_flipped_together(
+                [one.market for one in self.prepared], null_seed(self.config.seed, number)
+            )
+            pairs = zip(self.prepared, surrogates, strict=True)
+            gains.append(keep.together([(other, _forecast(one, other)) for one, other in pairs]))
+        tell.step("null account")
+        return [audit_null_account(gains, self.prepared[0].market.bars.interval)]
 
     def _walked(self, prepared: Prepared) -> Walked:
         config = leaks.with_stand_in(prepared.config)

@@ -335,16 +335,26 @@ class PeekAtTheOther(Honest):
 """
 
 
-@pytest.mark.parametrize(("strategy", "caught"), [("Honest", []), ("PeekAtTheOther", [B])])
+@pytest.mark.parametrize(
+    ("strategy", "caught", "earns"), [("Honest", [], []), ("PeekAtTheOther", [B], ["K013"])]
+)
 def test_a_strategy_that_reads_another_contracts_future_is_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, caught: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    caught: list[str],
+    earns: list[str],
 ) -> None:
-    """The leak audit replays all contracts while one's future is replaced."""
+    """The leak audit replays all contracts while one's future is replaced, and without an edge."""
     (tmp_path / "mine.py").write_text(PEEK)
-    config = pair(strategy={"name": f"{tmp_path / 'mine.py'}:{strategy}"})
+    config = pair(
+        market={"simulate": {"bars": 2400, "edge": 0.3, "correlation": 0.9}},
+        markets=[{"symbol": A}, {"symbol": B}],
+        strategy={"name": f"{tmp_path / 'mine.py'}:{strategy}"},
+    )
     nothing = Plan(
         truncation_times=0, startup=False, folds=1, interior=0, all_kinds_at_start=False,
-        max_cuts=1, permutations=0, null_markets=0, planted=False, canaries=False, delay_bars=0,
+        max_cuts=1, permutations=0, null_markets=1, planted=False, canaries=False, delay_bars=0,
     )  # fmt: skip
     monkeypatch.setattr(leaks, "QUICK", nothing)
 
@@ -352,5 +362,7 @@ def test_a_strategy_that_reads_another_contracts_future_is_caught(
 
     detectors = [outcome.detector for outcome in report.outcomes]
     assert {f"{A}: perturbation", f"{B}: perturbation", f"{A}: strategy"} <= set(detectors)
+    assert "null account" == detectors[-1]
+    assert earns == [f.code for f in report.findings if f.code == "K013"]
     accused = [f for f in report.findings if f.code == "K008"]
     assert caught == [f.where.split()[0] for f in accused]

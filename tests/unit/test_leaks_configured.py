@@ -114,11 +114,22 @@ def test_a_leaking_feature_of_the_users_is_named(tmp_path: Path):
     assert 3 == report.exit_code
 
 
-@pytest.mark.parametrize("strategy", ["Peek", "Index"])
-def test_a_strategy_that_reads_ahead_is_caught(tmp_path: Path, strategy: str):
-    """Whether through an array of all bars or by a positive index."""
+@pytest.mark.parametrize(
+    ("strategy", "codes", "money"),
+    [
+        ("Peek", {"K008", "K013"}, "no edge: +"),
+        ("Index", {"K008"}, "not judged: the strategy was refused"),
+    ],
+)
+def test_a_strategy_that_reads_ahead_is_caught(
+    tmp_path: Path, strategy: str, codes: set[str], money: str
+):
+    """Whether through an array of all bars, which earns on noise too, or by a positive index."""
     report = _audit(tmp_path, strategy=strategy)
-    assert ["K008"] == [f.code for f in report.findings if f.level == "error"]
+    assert codes == {f.code for f in report.findings if f.level == "error"}
+    account = report.outcome("null account")
+    assert account is not None
+    assert account.summary.startswith(money)
 
 
 def test_the_audit_is_shown_and_kept(tmp_path: Path):

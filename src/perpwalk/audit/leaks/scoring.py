@@ -16,6 +16,7 @@ from perpwalk.uncertainty.overlap import estimated_vif
 # Two-sided, one test in 16,000 by chance. An audit is run often and holds several such tests: at
 # the usual 2 or 3 deviations a clean pipeline would be accused every few dozen runs.
 ALARM_Z = 4.0
+POWER_Z = ALARM_Z + 0.842  # deviations seen with a power of 80 %
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class MeanTest:
     @property
     def detectable(self) -> float:
         """The AUC lift that would have raised the alarm with a power of 80 %."""
-        return (ALARM_Z + 0.842) * self.sd / math.sqrt(self.runs)
+        return POWER_Z * self.sd / math.sqrt(self.runs)
 
     @property
     def words(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import pandas as pd
@@ -12,7 +13,8 @@ from perpwalk.audit.leaks.canaries import audit_canaries, audit_single_features
 from perpwalk.audit.leaks.contract import Outcome, Pipeline, PipelineOutput, Probe
 from perpwalk.audit.leaks.delay import audit_delay
 from perpwalk.audit.leaks.determinism import audit_determinism
-from perpwalk.audit.leaks.null_market import audit_null_market
+from perpwalk.audit.leaks.null_account import Account, audit_null_account
+from perpwalk.audit.leaks.null_market import NullRun, audit_null_market, null_runs
 from perpwalk.audit.leaks.permutation import audit_permutation
 from perpwalk.audit.leaks.perturbation import audit_perturbation, choose_cuts
 from perpwalk.audit.leaks.planted import audit_planted
@@ -149,6 +151,7 @@ def run_suite(
     seed: int,
     plan: Plan | None = None,
     tell: Tell | None = None,
+    account: Account | None = None,
 ) -> LeakReport:
     """Run the detectors that ``plan`` names over ``pipeline``.
 
@@ -158,20 +161,24 @@ def run_suite(
         Real or simulated; surrogates are made from it.
     tell
         Called with each detector's name before it starts.
+    account
+        Trades the forecasts on markets without edge: then what it earns there is judged too.
 
     Returns
     -------
     LeakReport
     """
-    return _Suite(pipeline, market, seed, plan or Plan(), tell or (lambda _: None)).run()
+    return _Suite(pipeline, market, seed, plan or Plan(), tell or (lambda _: None), account).run()
 
 
 class _Suite:
     def __init__(
-        self, pipeline: Pipeline, market: Market, seed: int, plan: Plan, tell: Tell
-    ) -> None:
+        self, pipeline: Pipeline, market: Market, seed: int, plan: Plan, tell: Tell,
+        account: Account | None,
+    ) -> None:  # fmt: skip
         self._box = pipeline if plan.only_folds is None else _Few(pipeline, plan.only_folds)
         self._market, self._seed, self._plan, self._tell = market, seed, plan, tell
+        self._account = account
 
     def run(self) -> LeakReport:
         self._tell("control run")
@@ -183,7 +190,12 @@ class _Suite:
             ("single features", True, lambda: _single_features(control)),
             ("perturbation", True, lambda: self._perturbation(control, rounding)),
             ("permutation", self._plan.permutations > 0, self._permutation),
-            ("null market", self._plan.null_markets > 0, self._null),
+            ("null market", self._plan.null_markets > 0, lambda: audit_null_market(self._nulls)),
+            (
+                "null account",
+                self._plan.null_markets > 0 and self._account is not None,
+                self._null_account,
+            ),
             ("planted edge", self._plan.planted, lambda: self._planted(control)),
             ("canaries", self._plan.canaries, lambda: self._canaries(control)),
             ("delay sweep", self._plan.delay_bars > 0, self._delay),
@@ -193,7 +205,9 @@ class _Suite:
             if wanted:
                 self._tell(name)
                 outcomes.append(step())
-        return LeakReport(outcomes=tuple(outcomes), power=tuple(_power(outcomes)), control=control)
+        return LeakReport(
+            outcomes=tuple(outcomes), power=tuple(power_of(outcomes)), control=control
+        )
 
     def _truncation(self, control: PipelineOutput) -> Outcome:
         return audit_truncation(
@@ -218,10 +232,16 @@ class _Suite:
     def _permutation(self) -> Outcome:
         return audit_permutation(self._box, self._market, self._seed, runs=self._plan.permutations)
 
-    def _null(self) -> Outcome:
-        return audit_null_market(
-            self._box, self._market, self._seed, markets=self._plan.null_markets
-        )
+    @cached_property
+    def _nulls(self) -> list[NullRun]:
+        return null_runs(
+            self._box, self._market, self._seed, markets=self._plan.null_markets,
+            account=self._account,
+        )  # fmt: skip
+
+    def _null_account(self) -> Outcome:
+        gains = [run.gains for run in self._nulls]
+        return audit_null_account(gains, self._market.bars.interval)
 
     def _planted(self, control: PipelineOutput) -> Outcome:
         horizon = control.labels.horizon
@@ -273,11 +293,17 @@ def _spread(items: list[T], count: int | None) -> list[T]:
     return [items[round(place * step)] for place in range(count)]
 
 
-def _power(outcomes: list[Outcome]) -> list[str]:
+def power_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Say what the statistical detectors could have seen with a power of 80 %."""
     lines = []
     for outcome in outcomes:
         lift = outcome.numbers.get("detectable")
         if lift is not None:
             lines.append(f"{outcome.detector}: sees an AUC lift of {lift:.3f} in 4 of 5 cases")
+        sharpe = outcome.numbers.get("detectable_sharpe")
+        if sharpe is not None:
+            lines.append(
+                f"{outcome.detector}: sees a yearly Sharpe ratio of {sharpe:.1f} before costs in 4 "
+                "of 5 cases"
+            )
     return lines

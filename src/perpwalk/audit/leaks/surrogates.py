@@ -7,6 +7,7 @@ the same seed gives the same bytes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -141,15 +142,38 @@ def perturbed(market: Market, row: int, kind: Kind, seed: int, *, gap: float = 0
     )
 
 
-def sign_flipped(market: Market, seed: int) -> Market:
+def sign_flipped(market: Market, seed: int, flip: BoolArray | None = None) -> Market:
     """Return the null market: the size of every move kept, its sign drawn by a fair coin.
 
     A bar that is flipped is mirrored around the close before. Volume and volatility stay, so that
     whatever they tell about size is still there, and nothing tells about direction. Rates are
     drawn anew so that they answer to the new past, as funding does.
+
+    Parameters
+    ----------
+    flip
+        The coins, one per bar, where they have fallen already.
     """
     draw = np.random.default_rng([seed, 4])
-    return _resigned(market, draw.random(len(market.bars)) < 0.5, market.bars.volume, draw)
+    if flip is None:
+        flip = _coins(draw, len(market.bars))
+    return _resigned(market, flip, market.bars.volume, draw)
+
+
+def sign_flipped_together(markets: Sequence[Market], seed: int) -> list[Market]:
+    """Return null markets with one coin for each stamp: what moves together stays together."""
+    closes = [to_ns(market.bars.close_time) for market in markets]
+    stamps = np.unique(np.concatenate(closes))
+    flips = _coins(np.random.default_rng([seed, 8]), len(stamps))
+    return [
+        sign_flipped(market, seed + place, flips[np.searchsorted(stamps, own)])
+        for place, (market, own) in enumerate(zip(markets, closes, strict=True))
+    ]
+
+
+def _coins(draw: np.random.Generator, count: int) -> BoolArray:
+    fallen: BoolArray = draw.random(count) < 0.5
+    return fallen
 
 
 def planted(
