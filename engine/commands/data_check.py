@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from engine.commands.data_convert import DuplicatesOption, FormatOption
 from perpwalk.errors import UsageError
 
 
@@ -19,8 +18,14 @@ def check(
         list[Path],
         typer.Argument(metavar="FILE_OR_CONFIG...", help="Data files, or one configuration."),
     ],
-    layout: FormatOption = "auto",
-    duplicates: DuplicatesOption = "error",
+    layout: Annotated[
+        str | None,
+        typer.Option("--format", help="Whose files they are; `perpwalk data formats` lists them."),
+    ] = None,
+    duplicates: Annotated[
+        Literal["error", "first", "last"] | None,
+        typer.Option(help="Which of the rows stays that share a stamp and differ, if any."),
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Begin of the period asked for.")] = None,
     until: Annotated[str | None, typer.Option(help="End of the period asked for.")] = None,
     interval: Annotated[str | None, typer.Option(help="Length bars should have, like 1h.")] = None,
@@ -33,7 +38,8 @@ def check(
     """Examine data files, or those a configuration uses: everything wrong or odd with them.
 
     Exits 0 where a run would take them, 1 where it would refuse them, 2 where one is unreadable.
-    Several files are also held against each other.
+    Several files are also held against each other. Beside a configuration, options stand in for
+    what its market says.
     """
     from perpwalk import config as configuration
     from perpwalk.data.examine import examine_config, examine_files
@@ -44,12 +50,18 @@ def check(
     if configs:
         if len(items) > 1:
             raise UsageError("give one configuration, or data files")
-        found = examine_config(configuration.load(configs[0]))
+        asked = {
+            "format": layout, "duplicates": duplicates, "since": since, "until": until,
+            "interval": interval,
+        }  # fmt: skip
+        changes = {key: value for key, value in asked.items() if value is not None}
+        found = examine_config(configuration.load(configs[0]), changes)
     else:
         length = None if interval is None else fixed_length(interval, key="--interval")
         found = examine_files(
-            items, layout=layout, since=since, until=until, interval=length, duplicates=duplicates
-        )
+            items, layout=layout or "auto", since=since, until=until, interval=length,
+            duplicates=duplicates or "error",
+        )  # fmt: skip
     if page is not None:
         data_page.write(found, page)
     if as_json:

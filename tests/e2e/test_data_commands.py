@@ -37,6 +37,17 @@ def test_what_was_simulated_is_taken(market):
     assert json.loads(found.stdout)["usable"]
 
 
+def test_options_are_not_lost_beside_a_configuration(market):
+    """The period asked for is the one examined; another length of bars is refused."""
+    cut = perpwalk("check", market / "config.yaml", "--since", "2023-01-03", "--json")
+    longer = perpwalk("check", market / "config.yaml", "--interval", "1h")
+
+    assert 0 == cut.returncode, cut.stderr
+    assert "2023-01-03T00:00:00Z" == json.loads(cut.stdout)["files"][0]["period"]["begin"]
+    assert 1 == longer.returncode
+    assert "market.interval says 0 days 01:00:00" in longer.stdout
+
+
 def test_a_fault_to_order_is_refused_with_its_place(tmp_path):
     """Exit 1, the finding and the refusal on the screen, and a page beside."""
     perpwalk("simulate", tmp_path / "m", "--bars", 900, "--fault", "high-below-low=1")

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from perpwalk.config import Config, Simulate
+from perpwalk.config import Config, Simulate, resolve
 from perpwalk.data import faults
 from perpwalk.data.examine import Examination, examine_config, examine_files
 from perpwalk.data.simulated import Order, write_market
 from perpwalk.domain import Level
-from perpwalk.errors import UsageError
+from perpwalk.errors import ConfigError, UsageError
 from perpwalk.reports import data_page
 
 HOUR = pd.Timedelta("1h")
@@ -262,6 +262,42 @@ def test_a_configuration_is_judged_by_its_own_policies(tmp_path):
     assert (1, 0) == (refused.exit_code, taken.exit_code)
     assert "bars are missing" in refused.refusals[0]
     assert {"ohlcv", "mark", "funding"} == {one.series.kind for one in taken.files}
+
+
+def test_what_is_asked_for_stands_in_for_what_a_configuration_says(tmp_path):
+    """Period, length, rule and format of every contract; each is checked as in a file."""
+    made = market(tmp_path / "m", faults=(("conflict", 2),))
+    config = configured(made, gaps="drop")
+    first = pd.Timestamp("2024-01-01T00:00Z").value
+
+    refused = examine_config(config)
+    taken = examine_config(config, {"duplicates": "last"})
+    cut = examine_config(config, {"duplicates": "last", "since": "2024-02-01"})
+    early = examine_config(config, {"duplicates": "last", "since": "2023-12-01"})
+    finer = examine_config(config, {"duplicates": "last", "interval": "15m"})
+
+    assert (1, 0, 0) == (refused.exit_code, taken.exit_code, cut.exit_code)
+    assert [first, first + 31 * 24 * HOUR.value] == [
+        one.files[0].facts.begin for one in (taken, cut)
+    ]
+    assert 31 * 24 == early.files[0].facts.missing
+    assert "market.interval says 0 days 00:15:00" in finer.refusals[0]
+    with pytest.raises(ConfigError, match="since"):
+        examine_config(config, {"since": "yesterday"})
+    with pytest.raises(ConfigError, match="nobody"):
+        examine_config(config, {"format": "nobody"})
+
+
+def test_every_contract_of_a_configuration_is_asked_the_same(good):
+    """Also where an entry of `markets` has a period of its own."""
+    raw = configured(good).market.model_dump()
+    entries = [{"symbol": "AAA", "since": "2024-01-05"}, {"symbol": "BBB"}]
+    several = resolve({"market": raw, "markets": entries})
+
+    found = examine_config(several, {"since": "2024-02-01"})
+
+    bars = [one for one in found.files if one.series.kind == "ohlcv"]
+    assert [pd.Timestamp("2024-02-01").value] * 2 == [one.facts.begin for one in bars]
 
 
 def test_a_simulated_market_has_no_files():

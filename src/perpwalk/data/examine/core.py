@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from perpwalk.config import Config, MarketSection
+from perpwalk.config import Config, MarketSection, resolve
 from perpwalk.data.bars import read_bars, read_mark, stamp_ns
 from perpwalk.data.examine.facts import Facts, as_dict, facts_of
 from perpwalk.data.examine.pairs import Comparison, compare_sources, far_shorter, funding_belongs
@@ -110,9 +110,12 @@ def examine_files(
     return _examination(subject, files, unreadable, refusals, [])
 
 
-def examine_config(config: Config) -> Examination:
-    """Examine every file a configuration uses, and ask whether a run would take them."""
-    sections = config.markets or (config.market,)
+def examine_config(config: Config, changes: Mapping[str, str] | None = None) -> Examination:
+    """Examine every file a configuration uses, and ask whether a run would take them.
+
+    ``changes`` holds keys of ``market`` that are to be otherwise for every contract.
+    """
+    sections = [_changed(one, changes or {}) for one in config.markets or (config.market,)]
     if all(section.is_simulated for section in sections):
         raise UsageError("the configuration simulates its market: there is no file to examine")
     files: list[Examined] = []
@@ -130,6 +133,11 @@ def examine_config(config: Config) -> Examination:
         else:
             extra += market.findings
     return _examination(config.name, files, unreadable, refusals, extra)
+
+
+def _changed(section: MarketSection, changes: Mapping[str, str]) -> MarketSection:
+    """Return the section with some keys changed, checked as those of a file are."""
+    return resolve({"market": {**section.model_dump(), **changes}}).market if changes else section
 
 
 def _section_files(
