@@ -16,16 +16,19 @@ HIGH, NOTHING = 0.65, 0.55
 
 
 def delayed(features: FeatureFrame, by: int) -> FeatureFrame:
-    """Return features as they were ``by`` bars before; NaN where there was no bar yet."""
-    if by == 0:
-        return features
-    values = np.full(features.values.shape, np.nan)
-    values[by:] = features.values[:-by]
+    """Return features as they were ``by`` bars before.
+
+    The first bars that have all of them say the first one's: were they left out, the first fold
+    could begin later than the configuration asks for.
+    """
+    rows = np.arange(len(features.values))
+    known = rows >= features.warmup
+    earlier = np.where(known, np.maximum(rows - by, features.warmup), rows)
     return FeatureFrame(
         close_time=features.close_time,
         names=features.names,
-        values=frozen_array(values),
-        lookback=features.lookback + by,
+        values=frozen_array(features.values[earlier]),
+        lookback=features.lookback,
     )
 
 
