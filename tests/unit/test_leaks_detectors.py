@@ -11,7 +11,7 @@ from perpwalk.audit.leaking import ReferencePipeline, matrix_market
 from perpwalk.audit.leaks import Outcome, PipelineOutput, Plan, Probe, run_suite
 from perpwalk.audit.leaks.canaries import CANARY, audit_canaries, audit_single_features, with_answer
 from perpwalk.audit.leaks.contract import PLAIN
-from perpwalk.audit.leaks.delay import audit_delay
+from perpwalk.audit.leaks.delay import audit_delay, delayed
 from perpwalk.audit.leaks.determinism import audit_determinism
 from perpwalk.audit.leaks.permutation import shifted
 from perpwalk.audit.leaks.perturbation import ROUNDING, audit_perturbation, choose_cuts
@@ -139,6 +139,16 @@ def test_a_feature_that_is_the_answer_is_named(control: PipelineOutput):
     with_canary = with_answer(control.features, control.labels)
     found = audit_single_features(with_canary, control.labels)
     assert [f"feature '{CANARY}'"] == [finding.where for finding in found]
+
+
+def test_delayed_inputs_are_known_at_the_same_bars(control: PipelineOutput) -> None:
+    """Folds that begin as early as they can begin there still; later bars say what was before."""
+    plain, late = control.features, delayed(control.features, 3)
+    first = plain.warmup
+
+    assert 0 < first == late.warmup
+    assert (plain.values[first] == late.values[first : first + 4]).all()
+    assert np.array_equal(plain.values[first:-3], late.values[first + 3 :], equal_nan=True)
 
 
 def test_the_delay_sweep_gives_a_curve(market: Market):
