@@ -1,5 +1,5 @@
 """``python -m engine`` is ``perpwalk``."""
 
-from engine.cli import main
+from engine.start import main
 
 main()

@@ -7,16 +7,15 @@ Heavy packages are imported inside the commands, so that ``--help`` does not pay
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from engine import stopping
 from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
 from engine.commands.data import data
 from engine.commands.options import (
@@ -320,27 +319,15 @@ app.add_typer(data)
 # ── errors and interruptions ─────────────────────────────────────────────────────────────────────
 
 
-class _StoppedError(BaseException):
-    """SIGINT or SIGTERM arrived; unwinds so that locks and files are let go."""
-
-    def __init__(self, number: int) -> None:
-        self.exit_code = 128 + number
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise _StoppedError(number)
-
-
 def main() -> None:
     """Run the command line and exit with the contract's code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    stopping.listen()
     try:
         app(standalone_mode=True)
     except PerpwalkError as error:
         _fail(str(error), error.exit_code)
-    except _StoppedError as stop:
-        _say("interrupted; give the same command again to go on from the last finished fold")
+    except stopping.StoppedError as stop:
+        _say(stopping.TOLD)
         sys.exit(stop.exit_code)
     except MemoryError:
         _fail("there is not enough memory for this; ask for less of it", EXIT_DISK)

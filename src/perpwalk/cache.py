@@ -37,7 +37,7 @@ FORMAT = 1
 ENTRY, FILES = "entry.json", "files"
 TEMPORARY, LOCKS = ".tmp", ".locks"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*$", re.IGNORECASE)
+_SIZE = re.compile(r"^\s*(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)i?b?\s*$", re.IGNORECASE)
 _SWEEP_SHARE = 50  # sweeping waits until this part of the limit has been written
 _STALE = 3600  # seconds after which what a killed process left behind is removed
 
@@ -56,7 +56,7 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.match(text)
     if match is None:
-        raise ConfigError(f"{SIZE}='{text}' is no size; write it like 10GB or 500MB")
+        raise ConfigError(f"{SIZE}='{text[:40]}' is no size; write it like 10GB or 500MB")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 

@@ -25,6 +25,7 @@ import numba
 import numpy as np
 from numba.core.options import DefaultOptions
 
+from perpwalk import kernels
 from perpwalk.domain import BoolArray, FloatArray, IntArray
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -186,8 +187,7 @@ if hasattr(DefaultOptions, "_nrt"):
 
 def compiled(function: F) -> F:
     """Compile ``function`` with numba and keep the machine code beside the source."""
-    kernel: F = numba.njit(cache=True, **_OPTIONS)(function)
-    return kernel
+    return kernels.kept(**_OPTIONS)(function)
 
 
 def inlined(function: F) -> F:

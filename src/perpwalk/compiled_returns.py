@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
+from perpwalk import kernels
 from perpwalk.domain import FloatArray
 from perpwalk.uncertainty.sharpe import FLAT
 
@@ -29,12 +30,11 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 def compiled(function: F) -> F:
     """Compile ``function`` with numba and keep the machine code beside the source."""
-    kernel: F = numba.njit(cache=True, **_OPTIONS)(function)
-    return kernel
+    return kernels.kept(**_OPTIONS)(function)
 
 
 # Two equal numbers are one extreme and none is NaN: that it may be assumed changes no bit.
-@numba.njit(cache=True, fastmath={"nnan", "nsz"}, **_OPTIONS)
+@kernels.kept(fastmath={"nnan", "nsz"}, **_OPTIONS)
 def extremes(curve: FloatArray, first: int, past: int) -> tuple[float, float]:
     """Return the lowest and the highest value of ``first:past``."""
     low = high = curve[first]

@@ -430,13 +430,16 @@ class TierSection(Section):
     max_leverage: Annotated[float, Field(ge=1, le=125)] = 125.0
 
 
+Tiers = Annotated[tuple[TierSection, ...], pydantic.Strict(False), Field(min_length=1)]
+
+
 class ContractSection(Section):
     """What one contract has of its own, in place of what ``broker`` says for all of them."""
 
     tick_size: NonNegative | None = None
     lot_size: NonNegative | None = None
     min_notional: NonNegative | None = None
-    tiers: Annotated[tuple[TierSection, ...], pydantic.Strict(False)] | None = None
+    tiers: Tiers | None = None
 
 
 class SlippageSection(Section):
@@ -502,7 +505,7 @@ class BrokerSection(Section):
     slippage: SlippageSection = SlippageSection()
     volume_share: Annotated[float, Field(gt=0, le=1)] | None = None
     cheat_on_open: bool = False
-    tiers: Annotated[tuple[TierSection, ...], pydantic.Strict(False)] = DEFAULT_TIERS
+    tiers: Tiers = DEFAULT_TIERS
     contracts: dict[Name, ContractSection] = Field(default_factory=dict)
     schedule_date: Stamp | None = "2024-10-01T00:00:00Z"
     schedule_source: str = "Binance USDT-M, regular tier; margin brackets of October 2024"
@@ -894,6 +897,8 @@ def _expand(text: str, key: str) -> str:
 def _absolute(text: str, base: Path, key: str) -> str:
     """Return an absolute path: beside the configuration if it is there, else from the cwd."""
     expanded = _expand(text, key)
+    if "\0" in expanded:
+        raise ConfigError("a path holds no zero byte", key=key)
     if "://" in expanded:
         raise ConfigError(f"'{expanded}' is an address; give the path of a local file", key=key)
     path = disk.named(expanded)

@@ -98,6 +98,9 @@ CASES: list[tuple[str, Change, Change, dict[str, object], list[str]]] = [
     ("unknown feature", same, same, {"features": {"include": ["retuns"]}}, ["returns"]),
     ("unknown model", same, same, {"model": {"kind": "lstm_xgbb"}}, ["lstm_xgb"]),
     ("too little data", same, same, {"walk_forward": {"train": "900d"}}, ["walk_forward"]),
+    ("no tiers", same, same, {"broker": {"tiers": []}}, ["broker.tiers", "at least 1 item"]),
+    ("a path with a zero byte", same, same, {"features": {"modules": ["x\0.py"]}},
+     ["features.modules", "zero byte"]),
     ("wrong interval", same, same, {"market": {"interval": "4h"}}, ["interval"]),
 ]  # fmt: skip
 

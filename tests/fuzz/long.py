@@ -33,7 +33,9 @@ def compiled() -> list[str]:
     return [
         ".".join(path.relative_to(sources).with_suffix("").parts)
         for path in sources.rglob("*.py")
-        if re.search(r"^(from|import) numba", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if re.search(
+            r"^(from|import) numba|import kernels", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
     ]
 
 

@@ -180,7 +180,7 @@ def _where(cache: Cache) -> tuple[Path, int]:
     return cache.root, cache.limit
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "1 PB", "1e9"])
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "1 PB", "1e9", "9" * 400])
 def test_a_size_that_is_none_is_said(text: str) -> None:
     """What cannot be read as a size is an error that shows how to write one."""
     with pytest.raises(ConfigError, match="write it like 10GB"):

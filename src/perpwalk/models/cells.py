@@ -5,12 +5,16 @@ Element-wise operations one by one would read and write the gates a dozen times.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
+from perpwalk import kernels
+
 # NaN and infinity keep their meaning (no "nnan", "ninf"): divergence must be seen, not clamped.
 _LAX = {"contract", "reassoc", "arcp", "nsz", "afn"}
-compiled = numba.njit(nogil=True, fastmath=_LAX, error_model="numpy", cache=True)
+compiled: Any = kernels.kept(nogil=True, fastmath=_LAX, error_model="numpy")
 _f4 = np.float32
 
 

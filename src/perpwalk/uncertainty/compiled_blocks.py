@@ -5,13 +5,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from perpwalk import kernels
 from perpwalk.domain import FloatArray, Int32Array, IntArray
 
 BUCKETS = 1024  # of uniforms: each knows the shortest block it can mean
 TOGETHER = 4  # columns that are summed in one pass
 
 
-@numba.njit(cache=True, nogil=True)
+@kernels.kept(nogil=True)
 def blocks_of_uniforms(
     uniforms: FloatArray, reached: FloatArray, shortest: IntArray, n: int, first: IntArray
 ) -> tuple[Int32Array, int]:
@@ -50,7 +51,7 @@ def blocks_of_uniforms(
     return lengths[:blocks], edge
 
 
-@numba.njit(cache=True, nogil=True)
+@kernels.kept(nogil=True)
 def blocks_of_exponentials(
     exponentials: FloatArray, rate: float, n: int, first: IntArray
 ) -> tuple[Int32Array, int]:
@@ -94,7 +95,7 @@ def _cut(
     return blocks, resample, begun
 
 
-@numba.njit(cache=True, nogil=True)
+@kernels.kept(nogil=True)
 def sums_of_blocks(
     prefix: FloatArray, starts: Int32Array, lengths: Int32Array, first: IntArray
 ) -> FloatArray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from perpwalk import kernels
 from perpwalk.domain import FloatArray, Int32Array, IntArray
 
 
-@numba.njit(cache=True)
+@kernels.kept()
 def deepest_of_blocks(
     log_growth: FloatArray,
     starts: Int32Array,
