@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from perpwalk.data import (
     read_mark,
     settlement_intervals,
 )
+from perpwalk.data.premium import Premium, follows_premium
+from perpwalk.domain import FundingFrame, frozen_array
 from perpwalk.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -448,3 +452,93 @@ def test_bitcoins_files_beside_ether_bars_are_refused(kind):
 
     with pytest.raises(DataError, match="belongs to another symbol"):
         load_market(MarketSection.model_validate({"symbol": "ETHUSDT", **files}), seed=0)
+
+
+# ── does funding follow the premium ──────────────────────────────────────────────────────────────
+
+DOUBTS = {"D012", "D016", "D023"}
+
+
+def doubted(findings: tuple) -> list[str]:
+    return [f.code for f in findings if f.code in DOUBTS and f.level == "warn"]
+
+
+@cache
+def premium_of(symbol: str) -> Premium:
+    """Read hours and marks of Binance and return how far trades stood above the mark."""
+    bars, _, _ = read_bars(here(f"binance/{symbol}-1h-ohlcv.csv.gz"), symbol=symbol, interval=HOUR)
+    mark, _, _ = read_mark(here(f"binance/{symbol}-1h-mark.csv.gz"), symbol=symbol, interval=HOUR)
+    _, at, of = np.intersect1d(bars.open_time, mark.open_time, return_indices=True)
+    return Premium.of(bars.close_time.asi8, HOUR.as_unit("ns").value, bars, at, mark, of)
+
+
+@cache
+def binance(symbol: str) -> FundingFrame:
+    return read_funding(here(f"binance/{symbol}-8h-funding.csv.gz"), symbol=symbol)[0]
+
+
+def follows(symbol: str, rates: FundingFrame) -> list[tuple[str, str]]:
+    found = follows_premium("funding", rates, premium_of(symbol))
+    return [(f.code, str(f.level)) for f in found]
+
+
+@pytest.mark.parametrize("symbol", ["ETHUSDT", "BTCUSDT"])
+def test_real_rates_are_not_accused_in_any_year_and_a_turned_sign_is(symbol):
+    """The whole file and each 500 settlements of it; of eight years turned, sign and no clock."""
+    rates = binance(symbol)
+
+    assert [("D016", "info")] == follows(symbol, rates)
+    turned = replace(rates, rate=frozen_array(-rates.rate))
+    assert [("D016", "warn")] == follows(symbol, turned)
+    parts = [rates.rows(first, first + 500) for first in range(0, len(rates) - 500, 250)]
+    assert {("D016", "info")} == {told for part in parts for told in follows(symbol, part)}
+
+
+@pytest.mark.parametrize("hours", [8, -8, 16, 24])
+def test_a_shift_of_real_settlements_by_whole_intervals_is_found(hours):
+    """Local time of Beijing, UTC+8, leaves 00:00, 08:00 and 16:00 where they are."""
+    rates = binance("ETHUSDT")
+    moved = replace(rates, settle_time=rates.settle_time + hours * HOUR)
+
+    assert [("D016", "info"), ("D023", "warn")] == follows("ETHUSDT", moved)
+
+
+def test_rates_that_bybit_fixed_an_interval_ahead_are_understood():
+    """Until 2022 its rates fit the premium of the interval before; since then that of their own."""
+    rates, _, _ = read_funding(here("bybit/ETHUSDT-8h-funding.csv.gz"), symbol="ETHUSDT")
+    early, since = rates.rows(0, 1000), rates.rows(2500, len(rates))
+
+    def clock(part: FundingFrame, venues: set[str]) -> list[str]:
+        found = follows_premium("funding", part, premium_of("ETHUSDT"), venues)
+        return [str(f.level) for f in found if f.code == "D023"]
+
+    assert ["info"] == clock(early, {"bybit"})
+    assert [] == clock(since, set())
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_a_run_doubts_real_rates_only_where_sign_or_clock_are_wrong(tmp_path, mark):
+    """As they are; all negated; an hour late, without marks of their own."""
+    files = {"mark": str(here("binance/ETHUSDT-1h-mark.csv.gz"))} if mark else {}
+    bars, name = "binance/ETHUSDT-1h-ohlcv.csv.gz", "binance/ETHUSDT-8h-funding.csv.gz"
+    asked = section(bars, name, **files)
+    table = pd.read_csv(here(name))
+    folder = tmp_path / "binance"
+    folder.mkdir()
+    table.assign(funding_rate=-table["funding_rate"]).to_csv(folder / "turned.csv", index=False)
+    late = pd.to_datetime(table["timestamp"], utc=True) + HOUR
+    late = table.drop(columns="mark_price").assign(timestamp=late)
+    late.to_csv(folder / "late.csv", index=False)
+
+    found = [
+        doubted(load_market(asked.model_copy(update={"funding": path}), seed=0).findings)
+        for path in (asked.funding, str(folder / "turned.csv"), str(folder / "late.csv"))
+    ]
+
+    assert [[], ["D012", "D016"], ["D012"]] == found
+
+
+@pytest.mark.parametrize(("name", "symbol"), [row[:2] for row in FUNDING if "trap" not in row[0]])
+def test_no_real_file_of_rates_is_doubted_by_itself(name, symbol):
+    """Neither the sign of its base rate nor the hours of its settlements."""
+    assert [] == doubted(read_funding(here(name), symbol=symbol)[1])

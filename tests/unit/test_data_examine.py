@@ -212,22 +212,24 @@ def test_another_venues_funding_is_doubted(good, tmp_path):
     assert any("names say bybit and binance" in f.message for f in found.findings)
 
 
-def test_shuffled_funding_is_unrelated_to_the_premium(tmp_path):
-    """The right rates follow the premium; the same in any order do not."""
+@pytest.mark.parametrize("marks", ["candles", "own"])
+def test_funding_of_the_wrong_sign_goes_against_the_premium(tmp_path, marks):
+    """The right rates follow the premium over a mark file, or over their own marks."""
     made = market(tmp_path / "m", bars=4000)
-    files = [ohlcv(made), made / "ETHUSDT-1h-mark.csv", made / "ETHUSDT-funding.csv"]
+    files = [ohlcv(made), made / "ETHUSDT-funding.csv"]
+    files += [made / "ETHUSDT-1h-mark.csv"] if marks == "candles" else []
     related = examine_files(files)
-    frame = pd.read_csv(files[2])
-    frame["funding_rate"] = np.random.default_rng(1).permutation(frame["funding_rate"])
-    frame.to_csv(files[2], index=False)
+    frame = pd.read_csv(files[1])
+    frame["funding_rate"] *= -1
+    frame.to_csv(files[1], index=False)
 
-    shuffled = examine_files(files)
+    turned = examine_files(files)
 
     def levels(found: Examination) -> set[Level]:
         return {f.level for f in found.findings if "premium" in f.message}
 
     assert {Level.INFO} == levels(related)
-    assert {Level.WARN} == levels(shuffled)
+    assert {Level.WARN} == levels(turned)
 
 
 def test_made_up_bars_are_doubted(tmp_path):

@@ -74,6 +74,29 @@ def test_settlements_at_local_hours_without_a_zone_are_warned_of(tmp_path):
     assert "most settlements stand at 03:00, 11:00, 19:00 UTC" == warned.message
 
 
+@pytest.mark.parametrize(("first", "level"), [(1, "warn"), (3, "warn"), (7, "warn"), (4, "info")])
+def test_settlements_off_the_schedules_phase_are_told_with_a_zone_too(tmp_path, first, level):
+    """A zone does not make 01:00 a settlement; 04:00, 12:00 and 20:00 are those of BitMEX."""
+    stamps = [START + (first + 8 * i) * HOUR for i in range(30)]
+
+    _, findings, _ = read_funding(write(tmp_path, rates(30), stamps), symbol="ETHUSDT")
+
+    [(found, about)] = [(f.level, f.message) for f in findings if f.code == "D012"]
+    assert level == found
+    assert f"most settlements stand at {first:02d}:00" in about
+
+
+def test_a_summer_off_the_schedules_phase_is_told(tmp_path):
+    """Clocks that went forward for a part of the file: these records alone are counted."""
+    stamps = [START + (8 * i + (100 <= i < 130)) * HOUR for i in range(200)]
+
+    _, findings, _ = read_funding(write(tmp_path, rates(200), stamps), symbol="ETHUSDT")
+
+    [off] = [f for f in findings if "settlements stand at" in f.message]
+    assert "warn" == off.level
+    assert off.message.startswith("30 of 200")
+
+
 def test_settlements_on_the_usual_hours_are_not_remarked_on(tmp_path):
     """Nothing is said of a plain file."""
     assert () == read_funding(write(tmp_path, rates(30)), symbol="ETHUSDT")[1]
@@ -104,6 +127,31 @@ def test_rates_that_are_large_at_every_settlement_are_refused(tmp_path):
     """No rate is above 3 % and none is a base rate, but half of them above 0.5 % never happens."""
     with pytest.raises(DataError, match=r"row 2, .*half of all rates are above 0\.006"):
         read(tmp_path, np.full(50, 0.006))
+
+
+@pytest.mark.parametrize(("hours", "base"), [(8, 1e-4), (4, 5e-5), (1, 1.25e-5), (4, 1e-4)])
+def test_a_turned_sign_is_known_by_the_base_rate(tmp_path, hours, base):
+    """Longs pay 0.01 % per 8 h in calm times, whole or in shares; never do they receive it."""
+    rate = np.where(rates(60) == 1e-4, base, rates(60))
+    stamps = [START + i * hours * HOUR for i in range(60)]
+
+    def turned(sign: int) -> list[str]:
+        _, findings, _ = read_funding(write(tmp_path, sign * rate, stamps), symbol="ETHUSDT")
+        return [f.level for f in findings if "sign" in f.message]
+
+    assert ["warn"] == turned(-1)
+    assert [] == turned(1)
+
+
+def test_a_few_rates_of_exactly_minus_one_basis_point_are_rates_like_others(tmp_path):
+    """Below one in twenty, or beside more of the usual base rate, no sign is doubted."""
+    few, beside = rates(90), rates(90)
+    few[few == 1e-4] = 2e-4
+    few[:4] = -1e-4
+    beside[[1, 4, 7, 10, 13, 16]] = -1e-4
+
+    for rate in (few, beside):
+        assert () == read_funding(write(tmp_path, rate), symbol="ETHUSDT")[1]
 
 
 def test_one_settlement_of_one_percent_is_a_rate_like_another(tmp_path):

@@ -25,6 +25,11 @@ def simulated() -> Market:
 @pytest.fixture
 def folder(tmp_path: Path, simulated: Market) -> Path:
     """Write a simulated market as the files a user would have."""
+    written(tmp_path, simulated)
+    return tmp_path
+
+
+def written(tmp_path: Path, simulated: Market) -> None:
     simulated.bars.to_frame().to_csv(tmp_path / "bars.csv")
     simulated.mark.to_frame().drop(columns="volume").to_csv(tmp_path / "mark.csv")
     funding = simulated.funding
@@ -35,7 +40,6 @@ def folder(tmp_path: Path, simulated: Market) -> Path:
             "mark_price": funding.mark_price,
         }
     ).to_csv(tmp_path / "funding.csv", index=False)
-    return tmp_path
 
 
 def section(folder: Path, **changes: object) -> MarketSection:
@@ -72,6 +76,35 @@ def test_settlements_outside_the_bars_are_cut_away(folder):
     assert pd.Timestamp("2023-01-05T08:00:00Z") == market.funding.settle_time[0]
     assert pd.Timestamp("2023-01-10T00:00:00Z") == market.funding.settle_time[-1]
     assert len(market.bars) == len(market.mark) == 120
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_funding_of_the_wrong_sign_is_told_in_a_run(tmp_path, mark):
+    """By its base rate (D012), and by the premium over mark candles or its own marks (D016)."""
+    made = simulate_market(Simulate(bars=4000), symbol="ETHUSDT", interval=HOUR, seed=3)
+    written(tmp_path, made)
+    files = {} if mark else {"mark": None}
+    before = load_market(section(tmp_path, **files), seed=0)
+    scaled(tmp_path, "funding.csv", ["funding_rate"], -1.0)
+
+    turned = load_market(section(tmp_path, **files), seed=0)
+
+    assert [("D016", "info")] == doubts(before)
+    assert [("D012", "warn"), ("D016", "warn")] == doubts(turned)
+
+
+def doubts(market: Market) -> list[tuple[str, str]]:
+    found = {"D012", "D016", "D023"}
+    return [(f.code, str(f.level)) for f in market.findings if f.code in found]
+
+
+def test_settlements_an_hour_late_are_told_in_a_run(folder):
+    """Without marks of their own it is the schedule that says so."""
+    frame = pd.read_csv(folder / "funding.csv").drop(columns="mark_price")
+    frame["funding_time"] = pd.to_datetime(frame["funding_time"]) + HOUR
+    frame.to_csv(folder / "funding.csv", index=False)
+
+    assert [("D012", "warn")] == doubts(load_market(section(folder), seed=0))
 
 
 def test_funding_of_another_symbols_price_is_refused(folder):

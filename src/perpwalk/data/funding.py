@@ -41,6 +41,7 @@ MAX_MEDIAN_RATE = 0.005
 BASE_RATE = 0.0001
 BASE_SHARE = 0.05
 TINY_RATE = 2e-5
+OFF_PHASE = 0.05
 
 _MINUTE = 60 * 10**9
 _HOUR = 60 * _MINUTE
@@ -212,6 +213,7 @@ def funding_findings(
     return [
         *_jitter(where, moved),
         *_tiny(where, funding.rate),
+        *_turned(where, funding),
         *_changes(where, funding),
         *_off_grid(where, funding, naive=naive),
     ]
@@ -250,6 +252,38 @@ def _tiny(where: str, rate: FloatArray) -> list[Finding]:
     ]
 
 
+def _turned(where: str, funding: FundingFrame) -> list[Finding]:
+    """Tell rates whose sign is turned by the base rate, which longs pay and never receive.
+
+    It is 0.01 % for 8 h; of a shorter interval some exchanges take its share.
+    """
+    rate, share = funding.rate, settlement_intervals(funding.settle_time) / (8 * _HOUR)
+
+    def at_base(sign: int) -> BoolArray:
+        whole, part = (
+            np.isclose(rate, sign * base, rtol=1e-9, atol=0)
+            for base in (BASE_RATE, BASE_RATE * share)
+        )
+        found: BoolArray = whole | part
+        return found
+
+    below, above = at_base(-1), at_base(1)
+    if below.sum() < max(2, BASE_SHARE * len(rate)) or below.sum() <= above.sum():
+        return []
+    return [
+        _finding(
+            Level.WARN,
+            where,
+            "the sign of the rates seems to be turned",
+            observed=f"exactly {-BASE_RATE:.2%} per 8 h in {below.mean():.0%} of the rows, "
+            f"{BASE_RATE:.2%} in {above.mean():.0%}",
+            expected=f"{BASE_RATE:.2%}, which longs pay where nothing pulls trades from the mark",
+            why="every payment of funding would be booked the wrong way round",
+            advice="rates are positive where longs pay: turn the sign",
+        )
+    ]
+
+
 def _changes(where: str, funding: FundingFrame) -> list[Finding]:
     """Report each change of the settlement interval."""
     lengths = settlement_intervals(funding.settle_time)
@@ -281,17 +315,23 @@ def _off_grid(where: str, funding: FundingFrame, *, naive: bool) -> list[Finding
     ns = funding.settle_time.asi8
     lengths = settlement_intervals(funding.settle_time)
     phase = ns % lengths
-    off = (phase != 0) & (lengths <= 8 * _HOUR)
-    if len(ns) < 3 or off.mean() <= 0.5:
+    off = (phase != 0) & (lengths <= 8 * _HOUR) & (24 * _HOUR % lengths == 0)
+    if len(ns) < 3 or off.mean() <= OFF_PHASE:
         return []
     hours = sorted(set(funding.settle_time[off][:24].strftime("%H:%M")))
+    most = off.mean() > 0.5
+    # BitMEX and KuCoin settle at 04:00, 12:00 and 20:00: no fault where the stamps name a zone.
+    known = not naive and most and bool((phase[off] == 4 * _HOUR).all())
     return [
         _finding(
-            Level.WARN if naive else Level.INFO,
+            Level.INFO if known else Level.WARN,
             where,
-            f"most settlements stand at {', '.join(hours[:8])} UTC",
-            expected="00:00, 08:00, 16:00 UTC on most exchanges",
-            why="perhaps local time written without a zone" if naive else "the stamps name a zone",
+            f"{'most' if most else f'{off.sum():,} of {len(ns):,}'} settlements stand at "
+            f"{', '.join(hours[:8])} UTC",
+            expected="00:00, 08:00, 16:00 UTC on most exchanges, 04:00, 12:00, 20:00 on a few",
+            why="perhaps local time written without a zone"
+            if naive
+            else "the stamps name a zone; were they shifted before?",
             advice="compare one settlement with the exchange; write stamps in UTC with Z",
         )
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from perpwalk.data.clock import clock_skew
 from perpwalk.data.coverage import apply_missing_funding
 from perpwalk.data.funding import read_funding
 from perpwalk.data.layouts import AUTO, named
+from perpwalk.data.premium import aligned_premium, follows_own_marks, follows_premium
 from perpwalk.data.resample import close_gaps, inside, resample
 from perpwalk.data.store.market import stored_bars, stored_funding, stored_mark
 from perpwalk.data.tables import Table, open_table
@@ -283,10 +285,21 @@ def _with_funding(market: Market, file: str | Table, section: MarketSection) -> 
         f"funding {Path(path).name}", to_ns(funding.settle_time), funding.mark_price, bars
     )
     names = table.names if table.has_header else ()
-    venue = other_venue(
-        Origin(Path(path), names, source.layout), _of_bars(market), bars.open, bars.close
-    )
-    return replace(_joined(market, (*findings, *skew, *venue), source), funding=funding)
+    origin = Origin(Path(path), names, source.layout)
+    venue = other_venue(origin, _of_bars(market), bars.open, bars.close)
+    related = _follows(origin, funding, market)
+    told = (*findings, *skew, *venue, *related)
+    return replace(_joined(market, told, source), funding=funding)
+
+
+def _follows(origin: Origin, funding: FundingFrame, market: Market) -> Iterator[Finding]:
+    """Hold rates against the premium over the mark candles, or over the records' own marks."""
+    bars, where = market.bars, f"funding {origin.path.name}"
+    if market.mark is not None:
+        premium = aligned_premium(bars, market.mark)
+        return follows_premium(where, funding, premium, origin.venues)
+    traded = ~bars.filled
+    return follows_own_marks(where, funding, to_ns(bars.close_time)[traded], bars.close[traded])
 
 
 def _of_bars(market: Market) -> Origin:

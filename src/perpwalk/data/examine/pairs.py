@@ -12,16 +12,15 @@ import numpy as np
 from perpwalk.data.bars import iso
 from perpwalk.data.examine.salvage import error
 from perpwalk.data.examine.series import Series
+from perpwalk.data.premium import Premium, follows_own_marks, follows_premium
 from perpwalk.data.validate import utc
 from perpwalk.data.venues import Origin, other_venue
-from perpwalk.domain import Finding, FloatArray, IntArray, Level
+from perpwalk.domain import Finding, FloatArray, FundingFrame, IntArray, Level, from_ns
 
 HOUR = 3600 * 10**9
 SHORT = 0.5
 FAR = 0.2
 FEWEST = 50
-ENOUGH_SETTLEMENTS = 300
-UNRELATED = 0.1
 
 
 @dataclass(frozen=True)
@@ -174,8 +173,7 @@ def funding_belongs(series: Sequence[Series]) -> Iterator[Finding]:
         for prices in bars[:1]:
             yield from _far_marks(funding, prices)
             yield from _other_venue(funding, prices)
-            for mark in marks[:1]:
-                yield from _premium(funding, prices, mark)
+            yield from _premium(funding, prices, marks[0] if marks else None)
 
 
 def _far_marks(funding: Series, prices: Series) -> Iterator[Finding]:
@@ -205,36 +203,13 @@ def _origin(series: Series) -> Origin:
     return Origin(series.path, series.names, series.layout.name)
 
 
-def _premium(funding: Series, prices: Series, mark: Series) -> Iterator[Finding]:
-    """Correlate rates with the mean premium of trades over mark in the interval they are for."""
-    common, at, of = np.intersect1d(prices.ns, mark.ns, return_indices=True)
-    if len(common) < FEWEST:
-        return
-    premium = prices.values[at] / mark.values[of] - 1
-    closes = common + prices.interval.as_unit("ns").value
-    total = np.concatenate(([0.0], np.cumsum(premium)))
-    stop = np.searchsorted(closes, funding.ns, side="right")
-    start = np.searchsorted(closes, funding.ns - funding.interval.as_unit("ns").value, side="right")
-    known = (stop > start) & (funding.ns <= closes[-1]) & (funding.ns > closes[0])
-    if known.sum() < ENOUGH_SETTLEMENTS:
-        return
-    mean = (total[stop] - total[start])[known] / (stop - start)[known]
-    related = _rank_correlation(mean, funding.values[known])
-    yield Finding(
-        code="D016",
-        level=Level.WARN if related < UNRELATED else Level.INFO,
-        where=f"funding {label(funding)}",
-        message=f"rank correlation of {related:.2f} with the premium of trades over mark "
-        f"({int(known.sum()):,} settlements)",
-        expected="0.3 to 0.6 over years on one venue, less in calm years",
-        why=None
-        if related >= UNRELATED
-        else "funding is paid on the premium: unrelated rates are "
-        "of another contract, shifted in time, or made up",
-    )
-
-
-def _rank_correlation(one: FloatArray, two: FloatArray) -> float:
-    from scipy.stats import rankdata
-
-    return float(np.corrcoef(rankdata(one), rankdata(two))[0, 1])
+def _premium(funding: Series, prices: Series, mark: Series | None) -> Iterator[Finding]:
+    """Hold rates against the premium of trades over a mark file, or over their own marks."""
+    where, step = f"funding {label(funding)}", prices.interval.as_unit("ns").value
+    rates = FundingFrame.of(from_ns(funding.ns), funding.values, funding.marks, symbol="")
+    if mark is None:
+        yield from follows_own_marks(where, rates, prices.ns + step, prices.values)
+    elif prices.prices is not None and mark.prices is not None:
+        _, at, of = np.intersect1d(prices.ns, mark.ns, return_indices=True)
+        premium = Premium.of(prices.ns + step, step, prices.prices, at, mark.prices, of)
+        yield from follows_premium(where, rates, premium, _origin(funding).venues)
