@@ -248,7 +248,10 @@ def _stamps(values: pd.Series) -> pd.Series:
 
 
 def typed(frame: pd.DataFrame, columns: Kinds, needed: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Return a table if it has the ``needed`` columns and known ones are of their kind."""
+    """Return a table if it has the ``needed`` columns and known ones are of their kind.
+
+    Times come as nanoseconds of UTC.
+    """
     for name in needed:
         if name not in frame:
             raise NotAsWrittenError(f"has no column '{name}'")
@@ -258,7 +261,23 @@ def typed(frame: pd.DataFrame, columns: Kinds, needed: tuple[str, ...] = ()) -> 
     for name, kind in columns.items():
         if name in frame and not _is(frame[name], kind):
             raise NotAsWrittenError(f"column '{name}' holds what is no {kind}")
-    return frame
+    stamps = {
+        n: _nanoseconds(frame[n]) for n, kind in columns.items() if kind == STAMP and n in frame
+    }
+    return frame.assign(**stamps)
+
+
+def _nanoseconds(stamps: pd.Series) -> pd.Series:
+    """Return stamps as every frame of perpwalk carries them, whatever unit and zone a file has."""
+    if not isinstance(stamps.dtype, pd.DatetimeTZDtype):  # without any value
+        return pd.Series(pd.NaT, index=stamps.index, dtype="datetime64[ns, UTC]")
+    try:
+        found: pd.Series = stamps.dt.tz_convert("UTC").dt.as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise NotAsWrittenError(
+            f"column '{stamps.name}' holds a time outside the years 1678 to 2261"
+        ) from error
+    return found
 
 
 def _is(values: pd.Series, kind: str) -> bool:
