@@ -31,9 +31,11 @@ class Plots:
     def __init__(self, run: runs.Run) -> None:
         self._run = run
 
-    def equity(self) -> Figure:
-        """Equity against holding the contract, and the drawdown."""
-        return self._draw("equity")
+    def equity(self, against: runs.Run | None = None) -> Figure:
+        """Equity against holding the contract, or against another run, and the drawdown."""
+        from perpwalk.reports.figures import equity_figure
+
+        return equity_figure(self._run, against)
 
     def costs(self) -> Figure:
         """From gross to net: fees, slippage and funding, cumulated."""

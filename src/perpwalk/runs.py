@@ -516,6 +516,12 @@ class Run:
         return run_files.read_text(self._existing("config.yaml"))
 
     @property
+    def title(self) -> str:
+        """What its pages are called: experiment and run."""
+        # Pages are drawn while the run is still being made.
+        return f"{self.path.parent.name} · {self.path.name.removesuffix(PARTIAL)}"
+
+    @property
     def confidence(self) -> float:
         """The confidence of its intervals."""
         return run_files.confidence_of(self.audit)

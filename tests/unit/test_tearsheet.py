@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 from hand_made_book import Book
 from hand_made_run import NASTY, WRONG, replay, write_run
 
-from perpwalk import reports
+from perpwalk import reports, runs, seal
 from perpwalk.errors import UsageError
 from perpwalk.ledger import Ledger
 from perpwalk.reports import daily, figures
-from perpwalk.reports.sheet import Benchmark, Sheet
+from perpwalk.reports.benchmark import Benchmark
+from perpwalk.reports.sheet import Sheet, render_section
 from perpwalk.reports.tearsheet import render_tearsheet
 from perpwalk.runs import Run
 
@@ -181,25 +183,123 @@ def test_a_bankrupt_run_and_one_sided_days_have_no_tearsheet() -> None:
 # ── another run as the benchmark ─────────────────────────────────────────────────────────────────
 
 
-def test_another_run_is_the_benchmark_on_the_days_both_have(run: Run, tmp_path: Path) -> None:
-    """The page names the other run and how many days were left out."""
-    other = write_run(tmp_path / "exp" / "other-2", replay(24 * 30, seed=9))
+@pytest.fixture(scope="module")
+def shorter(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Ten days less than ``run``."""
+    return write_run(tmp_path_factory.mktemp("exp") / "exp" / "other-2", replay(24 * 30, seed=9))
 
-    held = reports.sheet_of(run, against=other)
+
+def test_another_run_is_the_benchmark_on_the_days_both_have(run: Run, shorter: Run) -> None:
+    """Its returns are those of its own account, and the account is drawn on the same days."""
+    held = reports.sheet_of(run, against=shorter)
     assert held.benchmark is not None
-    theirs = daily.account_returns(other.equity)
+    theirs = daily.account_returns(shorter.equity)
+
     pd.testing.assert_series_equal(theirs, held.benchmark.daily, check_freq=False)
-    assert theirs.index.equals(daily.account_returns(held.equity).index)
-    page = reports.write_tearsheet_of(run, against=other, path=tmp_path / "t.html").read_text()
-    assert "exp · other-2 (on 31 common days, 10 left out)" in page
+    assert theirs.index.equals(daily.account_returns(held.drawn).index)
+    assert 10 == held.benchmark.left_out
+    pd.testing.assert_frame_equal(run.equity, held.equity)
+
+
+def test_a_tearsheet_of_two_periods_says_of_each_block_which_it_is_of(
+    run: Run, shorter: Run, tmp_path: Path
+) -> None:
+    """
+    Costs, behaviour and months are the whole run's and say so; the quoted figures and quantstats'
+    pages are of the common days and say so.
+    """
+    page = reports.write_tearsheet_of(run, against=shorter, path=tmp_path / "t.html").read_text()
+    ours, theirs = page.split("</section>", 1)
+    whole, shared = "2023-12-31 to 2024-02-09, 41 days", "2023-12-31 to 2024-01-30, 31 days"
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", ours)
+    said = {re.split("<small>| in quote", one)[0].strip(): one for one in headings}
+
+    for block in ("From gross to net,", "Behaviour and direction", "By month"):
+        (heading,) = [one for one in headings if one.startswith(block)]
+        assert f"whole run, {whole}" in heading
+    assert shared in said["The quoted figures, three ways"]
+    assert f"whole run, {whole}" in ours[: ours.index("From gross to net")]
+    assert "exp · other-2 (on 31 common days, 10 left out)" in theirs
+    money = dict(re.findall(r'<tr><th scope="row">([^<]*)</th><td>([^<]*)</td></tr>', ours))
+    assert f"{-run.equity['fee'].sum():,.2f}" == money["fees"]
+    figures_shown = daily.our_figures(daily.account_returns(run.equity)[:31].to_numpy())
+    assert figures_shown.sharpe is not None
+    assert f"<td>{figures_shown.sharpe:.3f}</td>" in ours[ours.index("The quoted figures") :]
+
+
+def test_a_tearsheet_of_one_period_names_none(page: str) -> None:
+    """Nothing is told apart where there is nothing to tell apart."""
+    assert "whole run," not in page
+    assert 'perpwalk-periods"' not in page
+
+
+def test_a_benchmark_that_is_no_result_is_called_so(run: Run, tmp_path: Path) -> None:
+    """An invalid run that another is held against does not pass for a yardstick."""
+    wrong = write_run(tmp_path / "exp" / "wrong-3", replay(24 * 40), (WRONG,))
+    name = str(Benchmark.of_run(run, wrong))
+
+    assert "exp · wrong-3 (INVALID: no result)" == name
+    assert name in render_tearsheet(reports.sheet_of(run, against=wrong))
 
 
 def test_a_benchmark_without_common_days_is_refused(run: Run, tmp_path: Path) -> None:
-    """Fewer than 14 common days say how many there are."""
+    """Fewer than 14 common days say how many there are, none included."""
     other = write_run(tmp_path / "short", replay(24 * 5))
+    empty = Run(tmp_path / "none")
+    empty.__dict__["equity"] = run.equity.iloc[:0]
 
     with pytest.raises(UsageError, match="shares 6 days"):
         reports.write_tearsheet_of(run, against=other)
+    with pytest.raises(UsageError, match="shares 0 days"):
+        reports.sheet_of(run, against=empty)
+    with pytest.raises(UsageError, match="shares 0 days"):
+        reports.sheet_of(empty, against=run)
+
+
+# ── where quantstats parts from us ───────────────────────────────────────────────────────────────
+
+
+def section_of(days: list[float]) -> str:
+    """Return our section over daily returns of any kind, on one line."""
+    index = pd.date_range("2024-01-01", periods=len(days))
+    section = render_section(sheet(replay(24 * 30)), pd.Series(days, index=index), None)
+    return " ".join(section.split())
+
+
+def test_a_ratio_that_only_quantstats_defines_is_told_with_both_definitions() -> None:
+    """Days that are all alike have no Sharpe ratio; quantstats divides by rounding."""
+    section = section_of([0.01] * 30)
+    apart = section[section.index("perpwalk-apart") :]
+    apart = apart[: apart.index("</div>")]
+
+    assert "part in these figures, because their definitions do; perpwalk's holds" in apart.replace(
+        "&#39;", "'"
+    )
+    assert "<b>Sharpe</b>: perpwalk divides the mean by the standard deviation" in apart
+    assert "quantstats divides by that rounding" in apart
+    assert 1 == apart.count("<li>")
+    assert "agree to six decimals" not in section
+
+
+def test_a_series_that_quantstats_takes_for_prices_is_told_to_be_one() -> None:
+    """No losing day and one above 100 %: each figure that parts, and the reason for all."""
+    section = section_of([0.5] * 20 + [1.5])
+    apart = section[section.index("perpwalk-apart") :]
+
+    for name in ("CAGR", "Sharpe", "Volatility"):
+        assert f"<b>{name}</b>: " in apart
+    assert "quantstats takes such a series for prices" in apart
+
+
+def test_another_version_of_quantstats_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has changed a definition since we read it, the page says which is installed."""
+    monkeypatch.setattr(daily, "version", lambda _: "9.9.9")
+    days = pd.Series([0.01, -0.02] * 10)
+
+    assert () == daily.why_apart((), days)
+    told = daily.why_apart(("cagr",), days)
+    assert ["cagr", ""] == [name for name, _ in told]
+    assert "quantstats 9.9.9 is installed" in told[1][1]
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────
@@ -227,7 +327,7 @@ def test_the_equity_figure_draws_the_account_and_the_fall(run: Run) -> None:
     account, held = (line.get_ydata() for line in above.get_lines())
 
     np.testing.assert_allclose(run.equity["equity"], account)
-    assert held[0] == pytest.approx(10_000)
+    np.testing.assert_allclose(10_000 * run.equity["price"] / run.equity["price"].iloc[0], held)
     assert "drawdown, %" == below.get_ylabel()
 
 
@@ -238,3 +338,45 @@ def test_a_figure_of_an_invalid_run_says_so(tmp_path: Path) -> None:
     for draw in figures.FIGURES.values():
         title = draw(invalid).get_suptitle()
         assert "INVALID: no result" in title
+
+
+def test_the_equity_figure_draws_the_run_it_is_held_against(
+    run: Run, shorter: Run, tmp_path: Path
+) -> None:
+    """Both accounts on the common days from the same capital, each by its name; saved so too."""
+    drawn = figures.equity_figure(run, shorter)
+    account, other = drawn.axes[0].get_lines()
+    part = run.equity[: len(shorter.equity) + 1]  # one more bar ends in the last common day
+
+    np.testing.assert_allclose(part["equity"], account.get_ydata())
+    np.testing.assert_allclose(shorter.equity["equity"], other.get_ydata())
+    assert "exp · other-2, after all costs" == other.get_label()
+    period = "2023-12-31 to 2024-01-30, 31 days that both runs have"
+    assert period == drawn.axes[1].get_xlabel()
+    alone, held = (
+        figures.save(run, tmp_path / name, "png", against=against)
+        for name, against in (("alone", None), ("held", shorter))
+    )
+    changed = [one.name for one, two in zip(alone, held, strict=True)
+               if one.read_bytes() != two.read_bytes()]  # fmt: skip
+    assert ["figure-equity.png"] == changed
+
+
+def test_the_command_draws_the_benchmark_it_names(run: Run, shorter: Run, tmp_path: Path) -> None:
+    """`tearsheet RUN --benchmark OTHER --figures png` hands OTHER to the figures too."""
+    one, other = (sealed(each, tmp_path) for each in (run, shorter))
+    written = reports.redo_tearsheet(one, against=other, figures="png", out=tmp_path / "out")
+    expected = figures.save(one, tmp_path / "expected", "png", against=other)
+
+    assert [path.name for path in expected] == [path.name for path in written[1:]]
+    for theirs, ours in zip(expected, written[1:], strict=True):
+        assert theirs.read_bytes() == ours.read_bytes(), ours.name
+    assert "other-2" in written[0].read_text()
+
+
+def sealed(run: Run, folder: Path) -> Run:
+    """Return a sealed copy of a run."""
+    place = folder / "exp" / run.path.name
+    shutil.copytree(run.path, place)
+    runs.write_json(place / "manifest.json", seal.sealed(run.manifest, place))
+    return runs.load_run(place)

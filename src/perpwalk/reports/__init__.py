@@ -14,11 +14,11 @@ import pandas as pd
 from perpwalk import disk, run_files, runs, seal
 from perpwalk.comparison.record import PAGE_FILE, Comparison, load_comparison
 from perpwalk.errors import UsageError
-from perpwalk.reports.daily import account_returns
+from perpwalk.reports.benchmark import Benchmark
 from perpwalk.reports.pages.run_view import PageData, render_page
-from perpwalk.reports.sheet import Benchmark, Sheet
-from perpwalk.reports.tearsheet import LEAST_DAYS, render_tearsheet
-from perpwalk.runs import PARTIAL, Run
+from perpwalk.reports.sheet import Sheet
+from perpwalk.reports.tearsheet import render_tearsheet
+from perpwalk.runs import Run
 
 __all__ = [
     "page_data",
@@ -61,33 +61,15 @@ def write_tearsheet_of(run: Run, *, against: Run | None = None, path: Path | Non
 
 def sheet_of(run: Run, *, against: Run | None = None) -> Sheet:
     """Collect what a tearsheet shows from the files of a run."""
-    equity = run.equity
-    if equity.empty:
-        benchmark = None
-    elif against is None:
-        benchmark = Benchmark.holding(equity)
-    else:
-        benchmark, equity = _other_run(run, against)
+    benchmark = None
+    if against is not None:
+        benchmark = Benchmark.of_run(run, against)
+    elif not run.equity.empty:
+        benchmark = Benchmark.holding(run.equity)
     return Sheet(
-        title=title_of(run), equity=equity, audit=run.audit, metrics=run.metrics,
+        title=run.title, equity=run.equity, audit=run.audit, metrics=run.metrics,
         benchmark=benchmark,
     )  # fmt: skip
-
-
-def _other_run(run: Run, against: Run) -> tuple[Benchmark, pd.DataFrame]:
-    """Return the other run's days, and the part of this run's account that lies on them."""
-    mine, theirs = account_returns(run.equity), account_returns(against.equity)
-    common = mine.index.intersection(theirs.index)
-    if len(common) < LEAST_DAYS:
-        raise UsageError(
-            f"{against.path} shares {len(common)} days with {run.path}; a benchmark needs at least "
-            f"{LEAST_DAYS} common days"
-        )
-    days = (run.equity["close_time"].dt.tz_convert(None) - pd.Timedelta(1, "ns")).dt.normalize()
-    shared = run.equity[days.isin(common)].reset_index(drop=True)
-    left_out = len(mine) - len(common)
-    note = f" (on {len(common)} common days, {left_out} left out)" if left_out else ""
-    return Benchmark(f"{title_of(against)}{note}", theirs.loc[common]), shared
 
 
 def redo_tearsheet(
@@ -121,7 +103,7 @@ def _tearsheet_into(
     if figures is not None:
         from perpwalk.reports.figures import save
 
-        written += save(run, folder, figures)
+        written += save(run, folder, figures, against=against)
     return written
 
 
@@ -156,16 +138,10 @@ def reseal(run: Run, written: Sequence[Path]) -> None:
     runs.write_json(run.path / seal.MANIFEST, renewed)
 
 
-def title_of(run: Run) -> str:
-    """Return what a run's pages are called: experiment and run."""
-    # Pages are drawn while the run is still being made.
-    return f"{run.path.parent.name} · {run.path.name.removesuffix(PARTIAL)}"
-
-
 def page_data(run: Run) -> PageData:
     """Collect what the page shows from the run's files."""
     return PageData(
-        title=title_of(run),
+        title=run.title,
         audit=run.audit,
         metrics=run.metrics,
         folds=run.folds,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -36,10 +38,16 @@ def daily_returns(stamps: pd.DatetimeIndex, values: pd.Series, before: float) ->
     before
         Value before the first bar.
     """
-    just_before = stamps.tz_convert(None) - pd.Timedelta(1, "ns")
-    last = pd.Series(values.to_numpy(dtype=float), index=just_before).resample("D").last().ffill()
+    days = pd.DatetimeIndex(day_of(stamps.to_series()))
+    last = pd.Series(values.to_numpy(dtype=float), index=days).resample("D").last().ffill()
     previous = last.shift(1, fill_value=before)
     return (last / previous - 1).where(previous > 0, 0.0)
+
+
+def day_of(stamps: pd.Series) -> pd.Series:
+    """Return the UTC day, tz-naive, in which bars with these close times end."""
+    found: pd.Series = (stamps.dt.tz_convert(None) - pd.Timedelta(1, "ns")).dt.normalize()
+    return found
 
 
 def account_returns(equity: pd.DataFrame) -> pd.Series:
@@ -104,6 +112,46 @@ def quantstats_figures(daily: pd.Series) -> Figures:
             },
         }
     return Figures(**{name: growth.finite(float(values[name])) for name in NAMES})
+
+
+# How the definitions differ where they do, as quantstats reads them in the version named.
+READ_IN = "0.0.86"
+_DEFINITIONS = {
+    "cagr": "perpwalk compounds over n / 365 years of all n days, and a growth that no number can "
+    "hold is undefined; quantstats counts the days that have a value",
+    "sharpe": "perpwalk divides the mean by the standard deviation (ddof 1), and the ratio is "
+    "undefined where the days differ by rounding alone; quantstats divides by that rounding",
+    "sortino": "perpwalk divides the mean by the root of the mean squared loss over all days, and "
+    "the ratio is undefined without a losing day; quantstats takes the mean over the days that "
+    "have a value",
+    "max_drawdown": "perpwalk counts the capital before the first day as a high; quantstats does "
+    "where it takes the series for returns, not where it takes it for prices",
+    "calmar": "both divide the CAGR by the deepest drawdown, so it parts where one of these does",
+    "volatility": "perpwalk takes the standard deviation (ddof 1) of all days; quantstats of the "
+    "days that have a value",
+}
+
+
+def why_apart(names: Sequence[str], daily: pd.Series) -> tuple[tuple[str, str], ...]:
+    """Return of each figure in which the two part how its definitions differ.
+
+    Last, under no name, comes what holds for all of them.
+    """
+    told = [(name, _DEFINITIONS[name]) for name in names]
+    if not told:
+        return ()
+    if daily.min() >= 0 and daily.max() > 1:
+        told.append(
+            ("", "No day lost and one earned more than 100 %: quantstats takes such a series for "
+             "prices and computes from their changes.")
+        )  # fmt: skip
+    installed = version("quantstats")
+    if installed != READ_IN:
+        told.append(
+            ("", f"quantstats {installed} is installed, its definitions were read in {READ_IN}: it "
+             "may have changed them.")
+        )  # fmt: skip
+    return tuple(told)
 
 
 def parted(ours: Figures, theirs: Figures) -> tuple[str, ...]:

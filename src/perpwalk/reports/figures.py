@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from perpwalk import disk, runs
+from perpwalk import disk
 from perpwalk.costs import equity_before
 from perpwalk.domain import FloatArray
 from perpwalk.errors import UsageError
-from perpwalk.ledger import holding_price
 from perpwalk.reports import words
+from perpwalk.reports.benchmark import Benchmark
+from perpwalk.reports.daily import day_of
 from perpwalk.returns import drawdowns, equity_returns
 from perpwalk.runs import Run
 from perpwalk.uncertainty.proportions import wilson
@@ -40,21 +42,28 @@ STYLE = {
 _BINS = 10
 
 
-def equity_figure(run: Run) -> Figure:
-    """Draw equity against holding the contract, and the fall from its highest point below."""
-    book = _book(run)
+def equity_figure(run: Run, against: Run | None = None) -> Figure:
+    """Draw equity against what it is held against, and the fall from its highest point below.
+
+    That is holding the contract, or another run: then both are drawn on the days that both have,
+    from the same capital.
+    """
+    whole = _book(run)
+    held = Benchmark.holding(whole) if against is None else Benchmark.of_run(run, against)
+    book = held.shared(whole)
     start = equity_before(book)
     stamps, equity = book["close_time"], book["equity"].to_numpy(dtype=float)
     figure, (above, below) = _panes(2, "Equity and drawdown", run, heights=(3, 1))
     above.plot(stamps, equity, color=STRATEGY, lw=1.2, label="account, after all costs")
-    price = holding_price(book).to_numpy(dtype=float)
-    held = start * price / price[0]
-    above.plot(stamps, held, color=BENCHMARK, lw=1.0, label="buy and hold, no costs")
+    grown = start * held.growth
+    above.plot(grown.index, grown, color=BENCHMARK, lw=1.0, label=f"{held.name}, {held.paid}")
     above.set_ylabel("quote currency")
     above.legend(loc="best")
     fall = 100 * drawdowns(equity_returns(start, equity))
     below.fill_between(stamps, fall, 0.0, color=BAD, alpha=0.35, lw=0)
     below.set_ylabel("drawdown, %")
+    if held.left_out:
+        below.set_xlabel(f"{words.days(pd.DatetimeIndex(day_of(stamps)))} that both runs have")
     return figure
 
 
@@ -138,12 +147,16 @@ FIGURES: dict[str, Callable[[Run], Figure]] = {
 }
 
 
-def save(run: Run, folder: Path, form: Literal["pdf", "png"]) -> list[Path]:
+def save(
+    run: Run, folder: Path, form: Literal["pdf", "png"], *, against: Run | None = None
+) -> list[Path]:
     """Write all figures: one ``figures.pdf``, or ``figure-<name>.png`` each; return the paths.
 
-    Equal runs give equal files: no dates are written into them.
+    The equity is drawn against another run where one is named. Equal runs give equal files: no
+    dates are written into them.
     """
-    drawn = {name: draw(run) for name, draw in FIGURES.items()}
+    draws = FIGURES | {"equity": partial(equity_figure, against=against)}
+    drawn = {name: draw(run) for name, draw in draws.items()}
     folder.mkdir(parents=True, exist_ok=True)
     if form == "pdf":
         from matplotlib.backends.backend_pdf import PdfPages
@@ -174,9 +187,8 @@ def _panes(
     verdict = str(run.audit["verdict"]["overall"])
     bad = verdict == "invalid"
     words = "INVALID: no result" if bad else f"verdict: {verdict}"
-    name = f"{run.path.parent.name} · {run.path.name.removesuffix(runs.PARTIAL)}"
     return panes(
-        count, f"{title}  —  {name}  —  {words}", colour=BAD if bad else "black",
+        count, f"{title}  —  {run.title}  —  {words}", colour=BAD if bad else "black",
         heights=heights, shared=title != "Calibration",
     )  # fmt: skip
 

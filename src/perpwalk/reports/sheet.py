@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from perpwalk.costs import CostSummary, equity_before
 from perpwalk.reports import words
+from perpwalk.reports.benchmark import Benchmark
 from perpwalk.reports.daily import (
     NAMES,
     Figures,
+    day_of,
     our_figures,
     parted,
-    price_returns,
     quantstats_figures,
+    why_apart,
 )
 from perpwalk.reports.seeds import seeds_of
 from perpwalk.returns import bars_per_year, equity_returns
@@ -36,21 +39,6 @@ LABELS = {"cagr": "CAGR", "sharpe": "Sharpe", "sortino": "Sortino",
           "max_drawdown": "Maximum drawdown", "calmar": "Calmar",
           "volatility": "Volatility"}  # fmt: skip
 IN_PERCENT = ("cagr", "max_drawdown", "volatility")
-
-
-@dataclass(frozen=True, eq=False)
-class Benchmark:
-    """What the account is held against: a name and one simple return per UTC day."""
-
-    name: str
-    daily: pd.Series
-
-    @classmethod
-    def holding(cls, equity: pd.DataFrame) -> Benchmark:
-        """Return buying the contract at the first close and holding it, without costs."""
-        several = "basket" in equity
-        name = "Buy and hold of all contracts in equal parts" if several else "Buy and hold"
-        return cls(name, price_returns(equity))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,6 +62,11 @@ class Sheet:
     audit: Mapping[str, Any]
     metrics: pd.DataFrame
     benchmark: Benchmark | None = None
+
+    @cached_property
+    def drawn(self) -> pd.DataFrame:
+        """The part of the account that is held against the benchmark: the days both have."""
+        return self.equity if self.benchmark is None else self.benchmark.shared(self.equity)
 
     @property
     def overall(self) -> str:
@@ -123,7 +116,8 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
             for table in (_contracts(sheet.metrics), _periods(sheet.metrics))
             if table is not None
         ],
-        "benchmark": None if sheet.benchmark is None else sheet.benchmark.name,
+        "benchmark": None if sheet.benchmark is None else str(sheet.benchmark),
+        "periods": _two_periods(sheet),
     }
     return environment.get_template(TEMPLATE).render(**context)
 
@@ -133,18 +127,32 @@ def reasons(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f["message"].partition(": ")[2] for f in findings if f["code"] == "R101"]
 
 
+def _two_periods(sheet: Sheet) -> dict[str, str] | None:
+    """Return the whole run's days and those drawn, where a benchmark has only a part of them."""
+    if sheet.benchmark is None or not sheet.benchmark.left_out:
+        return None
+    return {
+        name: words.days(pd.DatetimeIndex(day_of(part["close_time"])))
+        for name, part in (("whole", sheet.equity), ("shared", sheet.drawn))
+    } | {"other": sheet.benchmark.name}
+
+
 # ── the six figures ──────────────────────────────────────────────────────────────────────────────
 
 
 def _figures(sheet: Sheet, daily: pd.Series) -> dict[str, Any]:
     theirs, ours = quantstats_figures(daily), our_figures(daily.to_numpy())
-    by_bar = _by_bar(sheet.equity)
-    apart = parted(ours, theirs)
+    by_bar = _by_bar(sheet.drawn)
+    apart = why_apart(parted(ours, theirs), daily)
     rows = [
         (LABELS[name], *(_shown(name, getattr(each, name)) for each in (theirs, ours, by_bar)))
         for name in NAMES
     ]
-    return {"rows": rows, "apart": [LABELS[name] for name in apart], "days": len(daily)}
+    return {
+        "rows": rows,
+        "apart": [(LABELS.get(name), why) for name, why in apart],
+        "days": len(daily),
+    }
 
 
 def _by_bar(equity: pd.DataFrame) -> Figures:

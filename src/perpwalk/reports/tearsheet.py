@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from perpwalk.reports.benchmark import LEAST_DAYS, Benchmark
 from perpwalk.reports.daily import DAYS_PER_YEAR, account_returns
-from perpwalk.reports.sheet import Benchmark, Sheet, render_section
+from perpwalk.reports.sheet import Sheet, render_section
 
-LEAST_DAYS = 14
 _FAVICON = re.compile(r'<link[^>]*href="https?://[^>]*>')
 _LINK = re.compile(r'<a href="https?://[^"]*"[^>]*>(.*?)</a>')
 _BODY = re.compile(r"(<body[^>]*>)(.*)(</body>)", re.DOTALL)
@@ -38,10 +38,11 @@ def render_tearsheet(sheet: Sheet) -> str:
     Fewer than 14 days, an equity that never moved or a ruined account have nothing for quantstats
     to draw: the page says so and holds perpwalk's own part alone.
     """
-    reason = _why_not(sheet.equity)
+    reason = _why_not(sheet.drawn)
     if reason is not None:
-        return _bare_page(sheet, reason)
-    daily = account_returns(sheet.equity)
+        where = f"held against {sheet.benchmark}, " if len(sheet.drawn) < len(sheet.equity) else ""
+        return _bare_page(sheet, f"{where}{reason}")
+    daily = account_returns(sheet.drawn)
     benchmark = sheet.benchmark or Benchmark.holding(sheet.equity)
     try:
         page = _quantstats_page(daily, benchmark, sheet.title)
@@ -98,12 +99,12 @@ def _quantstats_page(daily: pd.Series, benchmark: Benchmark, title: str) -> str:
         page = Path(folder) / "page.html"
         quantstats.reports.html(
             daily.rename("Strategy"),
-            benchmark=benchmark.daily.reindex(daily.index).rename(benchmark.name),
+            benchmark=benchmark.daily.reindex(daily.index).rename(str(benchmark)),
             # Both series have the same days; its own matching would cut the days before the first
             # trade off, and with them off the growth per year.
             match_dates=False,
             periods_per_year=DAYS_PER_YEAR,
-            benchmark_title=html.escape(benchmark.name),
+            benchmark_title=html.escape(str(benchmark)),
             title=html.escape(title),
             output=str(page),
         )

@@ -158,6 +158,16 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"{low:.{digits}f}{between}{high:.{digits}f}"
 
 
+def days(index: pd.DatetimeIndex) -> str:
+    """Return the first and the last day of an index, and how many there are from one to the other.
+
+    >>> days(pd.DatetimeIndex(["2024-01-01", "2024-01-01", "2024-01-03"]))
+    '2024-01-01 to 2024-01-03, 3 days'
+    """
+    first, last = index[0], index[-1]
+    return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}, {(last - first).days + 1:,} days"
+
+
 def stamp(value: object) -> str:
     """Return a UTC stamp to the minute, a dash where there is none."""
     if not known(value):
