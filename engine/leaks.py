@@ -3,7 +3,8 @@
 The pipeline that is audited is the one that runs: the same features (the user's own too), labels,
 folds and walk-forward driver, without its cache on disk. Training a network dozens of times would
 take hours, so most detectors run with a logistic stand-in for the model; ``full`` then repeats the
-main ones with the real model on one fold. The strategy is audited by replays of its own.
+main ones with the real model on one fold. Signals are computed bar by bar with the real model too
+(without ``full`` only where it is quick). The strategy is audited by replays of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import replay
+from engine.leaks_online import delivered
 from engine.null_account import NullAccount
 from engine.plugins import load_strategy
 from engine.progress import Reporter, Silent
@@ -34,12 +36,12 @@ from perpwalk.audit.leaks.contract import (
     Probe,
     digest,
 )
+from perpwalk.audit.leaks.online import audit_online
 from perpwalk.audit.leaks.strategy import StrategyTrace, audit_strategy
 from perpwalk.audit.leaks.suite import LeakReport, Plan, run_suite
 from perpwalk.audit.leaks.suspects import name_suspects
 from perpwalk.config import Config
 from perpwalk.domain import (
-    Bar,
     FeatureFrame,
     Finding,
     Fold,
@@ -49,13 +51,12 @@ from perpwalk.domain import (
     Market,
 )
 from perpwalk.errors import LookAheadError
-from perpwalk.signals import LiveSignals, PrecomputedSignals
+from perpwalk.signals import PrecomputedSignals
 
 STAND_IN = "logistic"
-AGREEMENT = 1e-6  # batched against online forecasts
 STRATEGY_BARS = 400
-ONLINE_BARS = 24
 REAL_EPOCHS, REAL_ROUNDS = 3, 60
+QUICK_MODELS = ("logistic", "majority", "xgb")  # fitted in seconds
 
 QUICK = Plan(
     truncation_times=40, folds=3, interior=2, all_kinds_at_start=False, max_cuts=12,
@@ -108,7 +109,7 @@ class ConfiguredPipeline:
         frame = self.features(market)
         if probe.features is not None:
             frame = probe.features(frame, target)
-        wanted = [fold for fold in self._cut(market, frame, target) if probe.wants(fold.number)]
+        wanted = [fold for fold in self.cut(market, frame, target) if probe.wants(fold.number)]
         results = self.fit(frame, target, wanted, seed, memorise=probe.memorise)
         return PipelineOutput(
             features=frame, labels=target, folds=tuple(_trace(result) for result in results)
@@ -129,7 +130,8 @@ class ConfiguredPipeline:
             config = _with_model(config, kind="perpwalk.audit.leaks.canaries:Memoriser", params={})
         return list(WalkForward(config, frame, target).run(wanted))
 
-    def _cut(self, market: Market, frame: FeatureFrame, target: LabelFrame) -> tuple[Fold, ...]:
+    def cut(self, market: Market, frame: FeatureFrame, target: LabelFrame) -> tuple[Fold, ...]:
+        """Cut time into folds: how many bars a model's windows need decides where they begin."""
         return folds.make_folds(
             self._config.walk_forward,
             close_time=market.bars.close_time,
@@ -222,7 +224,7 @@ def audit(
     account = NullAccount(config) if strategy else None
     report = subject.stand_in(plan_of(full), account)
     report = report.with_outcomes(
-        *subject.audits(report), *subject.replays(report, strategy=strategy)
+        *subject.audits(report), *subject.replays(report, full=full, strategy=strategy)
     )
     if full and config.model.kind != STAND_IN:
         report = _joined(report, subject.real_model(report, account))
@@ -258,15 +260,19 @@ class _Subject:
             for name, found in named.items()
         ]
 
-    def replays(self, report: LeakReport, *, strategy: bool) -> list[Outcome]:
+    def replays(self, report: LeakReport, *, full: bool, strategy: bool) -> list[Outcome]:
         """Audit what needs signals: online against batched, and the strategy."""
-        config = with_stand_in(self.config)
+        quick = full or self.config.model.kind in QUICK_MODELS
+        config = self._shortened() if quick else with_stand_in(self.config)
         box = ConfiguredPipeline(config, self.market)
         control = report.control
-        chosen = [control.folds[0].fold, control.folds[-1].fold][: len(control.folds)]
+        cut = box.cut(self.market, control.features, control.labels)
+        chosen = [cut[0], cut[-1]][: len(cut)]
         self.tell.stage("signals and strategy" if strategy else "signals", 1 + strategy)
         results = box.fit(control.features, control.labels, chosen, self.config.seed)
-        outcomes = [_online(box, self.market, results)]
+        told = delivered(box.feature_set, self.market, results)
+        kind = config.model.kind
+        outcomes = [audit_online(told, self.market.bars.close_time, kind)]
         self.tell.step("online signals")
         if not strategy:
             return outcomes
@@ -276,17 +282,21 @@ class _Subject:
 
     def real_model(self, report: LeakReport, account: NullAccount | None) -> LeakReport:
         """Repeat the main detectors with the configured model on one fold."""
-        config = _with_model(
-            self.config,
-            lstm=_at_most(self.config.model.lstm, epochs=REAL_EPOCHS),
-            xgb=_at_most(self.config.model.xgb, rounds=REAL_ROUNDS),
-        )
+        config = self._shortened()
         numbers = [trace.fold.number for trace in report.control.folds]
         plan = replace(REAL, only_folds=(numbers[len(numbers) // 2],))
         steps = 5 + (account is not None)
         self.tell.stage(f"leak detectors, {self.config.model.kind} on one fold", steps)
         box = ConfiguredPipeline(config, self.market)
         return run_suite(box, self.market, self.config.seed, plan, self.tell.step, account)
+
+    def _shortened(self) -> Config:
+        """Return the configuration with its own model, trained for less long."""
+        return _with_model(
+            self.config,
+            lstm=_at_most(self.config.model.lstm, epochs=REAL_EPOCHS),
+            xgb=_at_most(self.config.model.xgb, rounds=REAL_ROUNDS),
+        )
 
 
 def _at_most(section: Any, **limits: int) -> Any:
@@ -308,84 +318,6 @@ def _joined(report: LeakReport, real: LeakReport) -> LeakReport:
     ]
     power = (*report.power, *(f"real model: {line}" for line in real.power))
     return replace(report.with_outcomes(*outcomes), power=power)
-
-
-# ── online against batched ───────────────────────────────────────────────────────────────────────
-
-
-def _online(box: ConfiguredPipeline, market: Market, results: Sequence[FoldResult]) -> Outcome:
-    """Deliver bars one by one from the start of each fold and compare with the batch."""
-    compared, worst, missing = 0, 0.0, 0
-    worst_at = ""
-    for result in results:
-        first = int(result.forecast.rows[0])
-        batch = dict(zip(result.forecast.rows.tolist(), result.forecast.p_up.tolist(), strict=True))
-        live = _live(box, market, result, first)
-        for row in range(first, min(first + ONLINE_BARS, len(market.bars))):
-            live.observe(_bar(market, row), _settled(market, row))
-            signal = live.at(market.bars.close_time[row])
-            if (signal is None) != (row not in batch):
-                missing += 1
-            elif signal is not None:
-                compared += 1
-                gap = abs(signal.p_up - batch[row])
-                if gap > worst:
-                    worst, worst_at = gap, f"{market.bars.close_time[row]:%Y-%m-%d %H:%M} UTC"
-    return Outcome(
-        detector="online signals",
-        summary=f"{compared} decisions computed bar by bar; largest difference {worst:.3g}",
-        findings=_disagreement(worst, worst_at, missing, compared),
-        numbers={"compared": float(compared), "largest": worst, "missing": float(missing)},
-    )
-
-
-def _live(box: ConfiguredPipeline, market: Market, result: FoldResult, first: int) -> LiveSignals:
-    begin = market.bars.close_time[first - 1]
-    settled = int(market.funding.settle_time.searchsorted(begin, side="right"))
-    return LiveSignals(
-        box.feature_set,
-        [result.fitted],
-        past_bars=market.bars.rows(0, first),
-        past_funding=market.funding.rows(0, settled),
-    )
-
-
-def _bar(market: Market, row: int) -> Bar:
-    bars = market.bars
-    return Bar(
-        open_time=bars.open_time[row],
-        close_time=bars.close_time[row],
-        open=float(bars.open[row]),
-        high=float(bars.high[row]),
-        low=float(bars.low[row]),
-        close=float(bars.close[row]),
-        volume=float(bars.volume[row]),
-    )
-
-
-def _settled(market: Market, row: int) -> Any:
-    stamps, closes = market.funding.settle_time, market.bars.close_time
-    since, until = stamps.searchsorted(closes[[row - 1, row]], side="right")
-    return market.funding.rows(int(since), int(until))
-
-
-def _disagreement(worst: float, at: str, missing: int, compared: int) -> tuple[Finding, ...]:
-    if worst <= AGREEMENT and missing == 0:
-        return ()
-    return (
-        Finding(
-            code="K010",
-            level=Level.ERROR,
-            where="online signals",
-            message="forecasts computed bar by bar differ from those computed in one batch",
-            observed=f"by up to {worst:.3g} at {at or 'no decision'}; {missing} of "
-            f"{compared + missing} decisions have a forecast in one of the two only",
-            expected=f"at most {AGREEMENT:g}, and the same decisions",
-            why="the batch sees something that a live run would not, or a feature looks back "
-            "further than it declares",
-            advice="K001 and K009 name the feature; give it its true look-back",
-        ),
-    )
 
 
 # ── the strategy ─────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from engine import leaks
 from perpwalk import config as configuration
 from perpwalk.audit.leaks import LeakReport, Plan
+from perpwalk.audit.leaks.online import AGREEMENT
 from perpwalk.config import Config
 
 FEATURES = """
@@ -48,6 +50,17 @@ class Index(SignalStrategy):
     def target(self, signal, market):
         return 0.5 if self.data.close[1] > self.data.close[0] else -0.5
 """
+LABELS = """
+import numpy as np
+
+
+def known_later(bars, horizon):
+    \"\"\"The direction of the bar after the one it may look at.\"\"\"
+    up = np.full(len(bars), np.nan)
+    late = np.log(bars.close[horizon + 1 :] / bars.close[horizon:-1])
+    up[: len(late)] = late > 0
+    return up
+"""
 SMALL = Plan(
     truncation_times=12,
     folds=1,
@@ -63,11 +76,14 @@ SMALL = Plan(
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "QUICK", SMALL)
+    for plan in ("QUICK", "FULL", "REAL"):
+        monkeypatch.setattr(leaks, plan, SMALL)
     monkeypatch.setattr(leaks, "STRATEGY_BARS", 120)
 
 
-def _config(tmp_path: Path, *, features: tuple[str, ...], strategy: str) -> Config:
+def _config(
+    tmp_path: Path, *, features: tuple[str, ...] = (), strategy: str = "Follow", **more: Any
+) -> Config:
     (tmp_path / "mine.py").write_text(FEATURES, encoding="utf-8")
     (tmp_path / "trades.py").write_text(STRATEGIES, encoding="utf-8")
     return configuration.resolve(
@@ -86,6 +102,7 @@ def _config(tmp_path: Path, *, features: tuple[str, ...], strategy: str) -> Conf
             },
             "model": {"kind": "logistic"},
             "strategy": {"name": f"{tmp_path / 'trades.py'}:{strategy}"},
+            **more,
         }
     )
 
@@ -101,7 +118,7 @@ def test_an_honest_configuration_is_not_accused(tmp_path: Path):
     online = report.outcome("online signals")
     assert online is not None
     assert online.numbers["compared"] >= 24
-    assert online.numbers["largest"] <= leaks.AGREEMENT
+    assert online.numbers["largest"] <= AGREEMENT
 
 
 def test_a_leaking_feature_of_the_users_is_named(tmp_path: Path):
@@ -130,6 +147,51 @@ def test_a_strategy_that_reads_ahead_is_caught(
     account = report.outcome("null account")
     assert account is not None
     assert account.summary.startswith(money)
+
+
+@pytest.mark.parametrize(
+    ("full", "strict", "says"),
+    [
+        (True, False, ["by up to 0."]),
+        (True, True, ["live it failed: ", "p_up of the model 'batchwise:Batchwise' is nan"]),
+        (False, False, []),
+    ],
+)
+def test_signals_are_computed_bar_by_bar_with_the_users_own_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool, strict: bool, says: list[str]
+):
+    """One that standardises over the batch is caught in a full search, whether it can forecast
+    alone or not; a quick one asks the stand-in.
+    """
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "reference"))
+    model = {"kind": "batchwise:Batchwise", "params": {"strict": strict}}
+    report = leaks.audit(_config(tmp_path, model=model), full=full)
+    online = report.outcome("online signals")
+    assert online is not None
+    assert online.summary.startswith("batchwise:Batchwise: " if full else "logistic: ")
+    assert (["K010"] if full else []) == [f.code for f in online.findings]
+    told = " ".join(finding.observed for finding in online.findings)
+    assert [] == [words for words in says if words not in told]
+
+
+@pytest.mark.parametrize("kind", ["majority", "xgb"])
+def test_a_quick_model_is_asked_itself(tmp_path: Path, kind: str):
+    """Fitted in seconds, so that no stand-in is needed; live and batch agree."""
+    online = leaks.audit(_config(tmp_path, model={"kind": kind})).outcome("online signals")
+    assert online is not None
+    assert online.summary.startswith(f"{kind}: 48 decisions")
+    assert () == online.findings
+
+
+def test_a_label_of_the_users_that_reads_too_far_is_named(tmp_path: Path):
+    """It changes after the moment at which it says it is known, and fits another bar's move."""
+    (tmp_path / "mark.py").write_text(LABELS, encoding="utf-8")
+    label = {"kind": f"{tmp_path / 'mark.py'}:known_later"}
+    report = leaks.audit(_config(tmp_path, label=label))
+    found = {(f.code, f.where) for f in report.findings if f.level == "error"}
+    assert ("K002", "stage 'labels known'") in found
+    assert "L006" in {code for code, _ in found}
+    assert 3 == report.exit_code
 
 
 def test_the_audit_is_shown_and_kept(tmp_path: Path):
