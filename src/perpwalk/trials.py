@@ -521,10 +521,12 @@ class _Reading:
             self.swept[record["file"]] = _past_sweep(Path(self.where).parent, name, record)
         elif event == ACCEPTED:
             self.accepted.append(record)
-        elif event == "begun":
-            self.known[name] = self.known.get(name, {}) | record | {"begun": moment}
         else:
-            self.known[name] = self.known.get(name, {}) | record
+            # A line says what is its own to say: how a trial ended is not told as it begins.
+            own = _SHAPES.get(event, _Ended).model_fields.keys()
+            told = {key: value for key, value in record.items() if key in own}
+            told |= {"begun": moment} if event == "begun" else {}
+            self.known[name] = self.known.get(name, {}) | told
 
     def _damaged(self, number: int, line: bytes, *, torn: bool) -> None:
         head = _HEAD.match(line)

@@ -72,6 +72,8 @@ BROKEN = [
              b"2824-01-09 12:00:00,1,1,1,1,1\n"),
     ("trials", b'{"event":"declared","id":"8","time":"x","priorswept":3,"after":"0","check":"1"}'),
     ("trials", b'{"event":"swept","id":"8","time":"x","file":"../../x","after":"0","check":"1" }'),
+    ("trials", b'{"event":"begun","id":"7","time":"x","experiment":"x","variant":"b","digest":"d",'
+               b'"status":"5d"}'),
     ("store", b'{"format": 1, "covered": [], "gaps": [], "notes": [], "partitions": [{"year": 2024,'
               b'"file": "../../../x", "rows": 1, "first": "2024-01-01T00:00:00Z", "last": '
               b'"2024-01-01T00:00:00Z", "sha256": "", "months": {}}]}'),

@@ -26,6 +26,7 @@ from perpwalk.domain import Float32Array, IntArray
 from perpwalk.errors import ConfigError, UsageError
 from perpwalk.models.base import GivenUp, artifact
 from perpwalk.models.sequences import sequence_of
+from perpwalk.strict import one_line
 
 WEIGHTS_FILE = "lstm.safetensors"
 # Pieces per matrix product: the fastest in float64, measured on AVX-512.
@@ -178,7 +179,7 @@ class Embedder:
                 tuple(GivenUp(**one) for one in config.get("given_up", ())),
             )
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UsageError(f"{file} and its config.json do not fit: {error}") from error
+            raise UsageError(f"{file} and its config.json do not fit: {one_line(error)}") from error
 
 
 # ── device, threads, chance ──────────────────────────────────────────────────────────────────────
