@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 from perpwalk.config import Config, Simulate, resolve
 from perpwalk.data import faults
-from perpwalk.data.examine import Examination, examine_config, examine_files
+from perpwalk.data.examine import Examination, examine_config, examine_files, facts
 from perpwalk.data.simulated import Order, write_market
+from perpwalk.data.validate import utc
 from perpwalk.domain import Level
 from perpwalk.errors import ConfigError, UsageError
-from perpwalk.reports import data_page
+from perpwalk.reports import data_page, data_table
 
 HOUR = pd.Timedelta("1h")
 
@@ -160,6 +163,58 @@ def test_gaps_are_measured(good, tmp_path):
     assert [30, 5] == [count for _, count in facts.gaps]
     assert pytest.approx(1465 / 1500) == facts.coverage
     assert 0 < facts.day_share.min() < 1
+
+
+def test_every_gap_is_counted_and_listed(good, tmp_path):
+    """Twenty gaps: --json and the page hold each, the terminal the longest and how many more."""
+    gone = [row for k in range(20) for row in range(50 * (k + 1), 50 * (k + 1) + k + 1)]
+    path = changed(good, tmp_path / "x.csv", lambda f: f.drop(index=gone))
+
+    found = examine_files([path])
+    page = data_page.render(found)
+    screen = io.StringIO()
+    data_table.show(found, Console(file=screen, width=200))
+
+    gaps = found.as_dict()["files"][0]["gaps"]
+    assert (20, 20, 210, 20) == tuple(
+        gaps[key] for key in ("count", "listed", "missing_rows", "longest_rows")
+    )
+    assert list(range(20, 0, -1)) == [one["rows"] for one in gaps["list"]]
+    assert "20, of 210 rows in all, the longest of 20" in page
+    assert all(f"<td>{utc(start)}</td>" in page for start, _ in found.files[0].facts.gaps)
+    assert "and 17 shorter ones in x.csv: --json or --html list them" in screen.getvalue()
+    assert [["20", "210"]] == [
+        line.split()[-3:-1] for line in screen.getvalue().splitlines() if "1,290" in line
+    ]
+
+
+def test_more_gaps_than_are_listed_are_counted(good, tmp_path, monkeypatch):
+    """Where a file has thousands of gaps the longest stand in the list, and this is said."""
+    monkeypatch.setattr(facts, "GAPS_LISTED", 5)
+    path = changed(good, tmp_path / "x.csv", lambda f: f.drop(index=range(100, 200, 3)))
+
+    found = examine_files([path])
+
+    gaps = found.as_dict()["files"][0]["gaps"]
+    assert (34, 5, 5) == (gaps["count"], gaps["listed"], len(gaps["list"]))
+    assert "34, of 34 rows in all, the longest of 1; the longest 5 are listed" in data_page.render(
+        found
+    )
+
+
+def test_a_series_that_reaches_back_further_than_asked_is_no_measure(good, tmp_path):
+    """Bars of a late month beside years of funding are short only where years were asked for."""
+    bars = changed(good, tmp_path / "bars.csv", lambda f: f.iloc[-400:])
+    funding = good / "ETHUSDT-funding.csv"
+    since = str(pd.read_csv(bars)["timestamp"][0])
+    files = {"ohlcv": str(bars), "funding": str(funding), "mark": None}
+
+    whole = [examine_files([bars, funding]), examine_config(configured(good, **files))]
+    asked = [examine_files([bars, funding], since=since),
+             examine_config(configured(good, since=since, **files))]  # fmt: skip
+
+    assert ["D024", "D024"] == [code for one in whole for code in told(one) if code == "D024"]
+    assert all("D024" not in told(one) for one in asked)
 
 
 def test_the_period_asked_for_counts(good):

@@ -85,7 +85,12 @@ def _gap_text(one: Examined) -> str:
     facts = one.facts
     if not facts.missing:
         return "none"
-    return f"{facts.missing:,} rows in all, the longest {facts.gaps[0][1]:,}"
+    listed = len(facts.gaps)
+    told = "" if listed == facts.gap_count else f"; the longest {listed:,} are listed"
+    return (
+        f"{facts.gap_count:,}, of {facts.missing:,} rows in all, the longest of "
+        f"{facts.gaps[0][1]:,}{told}"
+    )
 
 
 # ── the calendar ─────────────────────────────────────────────────────────────────────────────────

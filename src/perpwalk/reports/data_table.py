@@ -11,6 +11,7 @@ from perpwalk.data.examine.core import Examination, Examined
 from perpwalk.data.validate import utc
 from perpwalk.domain import Finding, Level
 
+GAPS_SHOWN = 3
 _STYLES = {Level.ERROR: "bold red", Level.WARN: "yellow", Level.INFO: "dim"}
 
 
@@ -22,11 +23,7 @@ def show(found: Examination, console: Console) -> None:
         console.print(Text(f"unreadable: {reason if path in reason else f'{path}: {reason}'}",
                            style="bold red"), soft_wrap=True)  # fmt: skip
     for one in found.files:
-        for start, count in one.facts.gaps[:3]:
-            console.print(
-                Text(f"gap in {one.series.title}: {count:,} rows from {utc(start)}"),
-                soft_wrap=True,
-            )
+        _gaps(one, console)
     for finding in found.findings:
         console.print(_line(finding), soft_wrap=True)
     for refusal in found.refusals:
@@ -37,11 +34,24 @@ def show(found: Examination, console: Console) -> None:
         console.print(f"a run would take it{told}", highlight=False)
 
 
+def _gaps(one: Examined, console: Console) -> None:
+    """Print the longest gaps, and how many more there are."""
+    lines = [
+        f"gap in {one.series.title}: {count:,} rows from {utc(start)}"
+        for start, count in one.facts.gaps[:GAPS_SHOWN]
+    ]
+    more = one.facts.gap_count - GAPS_SHOWN
+    if more > 0:
+        lines.append(f"and {more:,} shorter ones in {one.series.title}: --json or --html list them")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
 def _files(files: tuple[Examined, ...]) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("file", "holds", "taken for"):
         table.add_column(name, overflow="fold")
-    for name in ("rows", "every", "from", "to", "covered", "gaps", "repeats"):
+    for name in ("rows", "every", "from", "to", "covered", "gaps", "missing", "repeats"):
         table.add_column(name, justify="right")
     for one in files:
         series, facts = one.series, one.facts
@@ -49,7 +59,7 @@ def _files(files: tuple[Examined, ...]) -> Table:
             series.title, series.kind, series.layout.title, f"{series.rows:,}",
             length(series.interval), utc(facts.first).removesuffix(" UTC"),
             utc(facts.last).removesuffix(" UTC"), f"{facts.coverage:.2%}",
-            f"{facts.missing:,}", f"{series.repeats:,}",
+            f"{facts.gap_count:,}", f"{facts.missing:,}", f"{series.repeats:,}",
         )  # fmt: skip
     return table
 

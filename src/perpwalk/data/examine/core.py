@@ -22,7 +22,7 @@ from perpwalk.data.market import load_market
 from perpwalk.data.repeats import RepeatPolicy
 from perpwalk.data.store.market import stored_series
 from perpwalk.data.tables import Table
-from perpwalk.data.validate import utc
+from perpwalk.data.validate import LISTED, utc
 from perpwalk.domain import Finding, Level
 from perpwalk.errors import ConfigError, DataError, UsageError
 
@@ -31,12 +31,14 @@ from perpwalk.errors import ConfigError, DataError, UsageError
 class Examined:
     """One file: what it holds, its figures, and why a run would refuse it (None: it would not).
 
-    ``contract`` tells the files of one contract from another's; empty where files alone are given.
+    ``asked`` is the period that was asked for (ns, None: as far as the file goes). ``contract``
+    tells the files of one contract from another's; empty where files alone are given.
     """
 
     series: Series
     facts: Facts
     refusal: str | None
+    asked: tuple[int | None, int | None]
     contract: str = ""
 
 
@@ -163,11 +165,13 @@ def _section_files(
         except DataError as reason:
             unreadable.append((str(getattr(path, "path", path)), str(reason)))
             continue
-        since, until = section.since, section.until
-        if kind != "ohlcv" and bars is not None:  # the others are asked for as far as bars reach
-            since = since or pd.Timestamp(bars.begin, tz="UTC").isoformat()
-            until = until or pd.Timestamp(bars.end, tz="UTC").isoformat()
-        one = replace(_examined(series, since, until, None), contract=section.symbol)
+        one = replace(
+            _examined(series, section.since, section.until, None), contract=section.symbol
+        )
+        if kind != "ohlcv" and bars is not None:  # the others are measured as far as bars reach
+            begin, end = one.asked
+            begin, end = bars.begin if begin is None else begin, bars.end if end is None else end
+            one = replace(one, facts=facts_of(series, begin, end))
         bars = one.facts if kind == "ohlcv" else bars
         files.append(one)
     return files, unreadable
@@ -178,7 +182,7 @@ def _examined(
 ) -> Examined:
     begin = None if since is None else stamp_ns(since)
     end = None if until is None else stamp_ns(until)
-    return Examined(series, facts_of(series, begin, end), refusal)
+    return Examined(series, facts_of(series, begin, end), refusal, (begin, end))
 
 
 @dataclass(frozen=True)
@@ -254,8 +258,10 @@ def _examination(
         within = [cut(one.series, one.facts.begin, one.facts.end) for one in own]
         compared += compare_sources([one for one in within if len(one.ns)])
         if len(own) > 1:
-            series = [one.series for one in own]
-            findings += [*far_shorter(series), *funding_belongs(series)]
+            # Funding may well reach back further than the period asked for.
+            asked = [cut(one.series, *one.asked) for one in own]
+            findings += far_shorter([one for one in asked if len(one.ns)])
+            findings += funding_belongs([one.series for one in own])
     findings += [finding for one in compared for finding in one.findings]
     return Examination(
         subject=subject,
@@ -282,7 +288,9 @@ def _gaps(one: Examined) -> Iterator[Finding]:
     facts, where = one.facts, one.series.where
     if not facts.missing:
         return
-    shown = "; ".join(f"{count:,} from {utc(start)}" for start, count in facts.gaps[:5])
+    shown = "; ".join(f"{count:,} from {utc(start)}" for start, count in facts.gaps[:LISTED])
+    if facts.gap_count > LISTED:
+        shown += f"; and {facts.gap_count - LISTED:,} shorter gaps"
     code = "D013" if one.series.kind == "funding" else "D006"
     message = (
         f"rows missing: {facts.missing:,} of {facts.expected:,} ({facts.coverage:.2%} covered)"

@@ -14,15 +14,16 @@ from perpwalk.data.examine.series import Series
 from perpwalk.domain import FloatArray, IntArray, from_ns
 
 DAY = 86_400 * 10**9
-GAPS_LISTED = 10
+GAPS_LISTED = 10_000  # of the longest; a file with more is no series
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
     """What there is of one series within the period asked for.
 
-    ``gaps`` holds, longest first, when each begins (ns) and how many rows it lacks; ``days`` and
-    ``day_share`` say which share of each day's rows there is.
+    ``gaps`` holds, longest first, when each begins (ns) and how many rows it lacks, the longest
+    ``GAPS_LISTED`` of ``gap_count``; ``days`` and ``day_share`` say which share of each day's rows
+    there is.
     """
 
     first: int
@@ -32,6 +33,7 @@ class Facts:
     rows: int
     expected: int
     gaps: tuple[tuple[int, int], ...]
+    gap_count: int
     missing: int
     zero_volume: int | None
     frozen: int | None
@@ -61,7 +63,7 @@ def facts_of(series: Series, since: int | None, until: int | None) -> Facts:
     return Facts(
         first=int(ns[0]), last=int(ns[-1]), begin=begin, end=end, rows=int(inside.sum()),
         expected=max(int(inside.sum()) + missing, (end - begin) // step if not len(ns) else 0),
-        gaps=gaps[:GAPS_LISTED], missing=missing,
+        gaps=gaps[:GAPS_LISTED], gap_count=len(gaps), missing=missing,
         zero_volume=None if series.kind != "ohlcv" or prices is None
         else int((prices.volume == 0).sum()),
         frozen=None if prices is None else _frozen(series), days=days, day_share=shares,
@@ -124,6 +126,8 @@ def as_dict(series: Series, facts: Facts, refusal: str | None) -> dict[str, Any]
         "period": {"begin": iso(facts.begin), "end": iso(facts.end), "rows": facts.rows,
                    "expected_rows": facts.expected, "coverage": round(facts.coverage, 6)},
         "gaps": {
+            "count": facts.gap_count,
+            "listed": len(facts.gaps),
             "missing_rows": facts.missing,
             "longest_rows": facts.gaps[0][1] if facts.gaps else 0,
             "list": [{"from": iso(start), "rows": count} for start, count in facts.gaps],
