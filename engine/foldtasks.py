@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -23,7 +24,7 @@ from engine.foldfiles import Files
 from engine.narration import fold_summary
 from engine.progress import Reporter
 from engine.walkforward import WalkForward
-from perpwalk import disk
+from perpwalk import disk, plugins
 from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, LabelFrame
 from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError
@@ -169,9 +170,17 @@ def _fitted(table: Table, task: Task) -> tuple[Files, str]:
         return foldfiles.as_bytes(walk.folder(task.fold)), fold_summary(result)
 
 
-@functools.lru_cache(maxsize=16)
 def _code(kind: str) -> str:
     """Return what a fit's bits depend on besides its task: the same on every worker."""
-    theirs = [kind.rpartition(":")[0]] if ":" in kind else []
-    found = provenance(["engine.foldtasks", *theirs])
+    place, _ = plugins.split(kind)
+    if plugins.is_file(place):
+        return _code_with("", place, plugins.content_of(place))
+    return _code_with(place)
+
+
+@functools.lru_cache(maxsize=16)
+def _code_with(module: str, file: str | None = None, held: str | None = None) -> str:
+    del held  # a module stays as it was loaded; a file that holds something else is loaded anew
+    files = [] if file is None else [Path(file)]
+    found = provenance(["engine.foldtasks", *([module] if module else [])], files)
     return f"{found.code} {sorted(found.packages.items())}"

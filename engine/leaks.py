@@ -28,6 +28,7 @@ from engine.progress import Reporter, Silent
 from engine.walkforward import FoldResult, WalkForward
 from perpwalk import data, features, folds, labels, models
 from perpwalk.audit.labels import audit_labels
+from perpwalk.audit.leaks.canaries import FittedMemoriser
 from perpwalk.audit.leaks.contract import (
     PLAIN,
     FoldTrace,
@@ -174,7 +175,7 @@ def _trace(result: FoldResult) -> FoldTrace:
 def _model_digest(result: FoldResult) -> str:
     """Return the hash of the files the model would save; a canary's forecasts stand for it."""
     model = result.fitted.model
-    if model.kind.endswith(":Memoriser"):
+    if isinstance(model, FittedMemoriser):
         return digest(result.forecast.p_up)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder))

@@ -288,6 +288,7 @@ def fit_key(config: Config) -> str:
         input_key(config),
         config.walk_forward.model_dump(mode="json"),
         config.model.model_dump(mode="json"),
+        named_by_content(config.model.kind),
         config.seed,
         config.compute.device,
     )

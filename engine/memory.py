@@ -37,6 +37,7 @@ from perpwalk.config import Config
 from perpwalk.domain import FeatureFrame, Fold, Forecast, IntArray, LabelFrame, Market, to_ns
 from perpwalk.errors import UserError
 from perpwalk.features import FeatureSet
+from perpwalk.plugins import is_file, split
 from perpwalk.provenance import machine, provenance
 from perpwalk.strict import read_npy, read_object
 
@@ -182,7 +183,7 @@ class FoldMemory:
             "stage": FITS,
             "names": list(features.names),
             "choice": config.features.model_dump(mode="json", include={"selection", "clip"}),
-            "model": config.model.model_dump(mode="json"),
+            "model": _model_section(config),
             "device": models.trains_on(config.model, config.compute.device),
             "purge": purge,
             # Whoever asks for the same bits everywhere is not given what several threads made.
@@ -272,10 +273,17 @@ class _Prefix:
         return [f"{stop} {digest.hexdigest()}" for digest in self._digests]
 
 
+def _model_section(config: Config) -> dict[str, Any]:
+    """Return the model's settings; of a file of the user's its name, what it holds is its code."""
+    section = config.model.model_dump(mode="json")
+    place, name = split(config.model.kind)
+    return {**section, "kind": f"{Path(place).name}:{name}"} if is_file(place) else section
+
+
 def _models_made_by(config: Config) -> dict[str, object]:
-    kind = config.model.kind.rpartition(":")[0]
-    files = [Path(kind)] if kind.endswith(".py") else []
-    theirs = [kind] if kind and not files else []
+    place, _ = split(config.model.kind)
+    files = [Path(place)] if is_file(place) else []
+    theirs = [place] if place and not files else []
     own = ["perpwalk.models", "perpwalk.preprocess"]
     return provenance([*own, *theirs], files).as_dict()
 

@@ -222,13 +222,16 @@ class WalkForward:
         )
         past_values = preprocessor.transform(past_features.values)
         validation = self._sample(past_values, fold.validation.rows, past_labels)
-        model = self._model.fit(
-            self._sample(past_values, fold.train.rows, past_labels),
-            validation,
-            self._context(fold, seed, self._carried(preprocessor, start)),
-        )
+        with naming(f"fold {fold.number}"):
+            model = models.fit(
+                self._model,
+                self._config.model.kind,
+                self._sample(past_values, fold.train.rows, past_labels),
+                validation,
+                self._context(fold, seed, self._carried(preprocessor, start)),
+            )
         opinion = self._opinion(fold, model, past_values, validation.rows)
-        return Fit(preprocessor, model, opinion, model.training)
+        return Fit(preprocessor, model, opinion, tuple(model.training))
 
     def _opinion(
         self, fold: Fold, model: FittedModel, values: Float32Array, rows: IntArray

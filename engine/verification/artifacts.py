@@ -56,6 +56,9 @@ def _architecture(facts: Facts) -> str:
 
 def _wanted(asked: ModelSection, stored: Mapping[str, Any], place: Path) -> dict[str, Any]:
     """Return what a model's ``config.json`` has to say, of the keys that it has."""
+    if models.is_own(asked):  # its sizes are its own, and it may well leave one of ours behind
+        fits = models.is_of(stored["kind"], asked)
+        return {"kind": stored["kind"] if fits else asked.kind}
     features = len(Preprocessor.load(place).names)
     everything = {
         "kind": asked.kind,

@@ -361,7 +361,9 @@ class XgbSection(Section):
 
 
 class ModelSection(Section):
-    """Which model forecasts. ``kind`` is a built-in name or ``module:Name`` of a plug-in.
+    """Which model forecasts.
+
+    ``kind`` is a built-in name, or ``module:Name`` or ``path/to/file.py:Name`` of a plug-in.
 
     ``stacking``, ``trees_start`` and ``raw_features`` belong to ``lstm_xgb``: on which rows the
     trees are fitted, whether they start from the network's log-odds or from a constant, and
@@ -705,6 +707,7 @@ class Config(Section):
         slippage = question["broker"]["slippage"]
         slippage["kind"] = named_by_content(slippage["kind"])
         question["label"]["kind"] = named_by_content(self.label.kind)
+        question["model"]["kind"] = named_by_content(self.model.kind)
         for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check",
                      "deterministic"):  # fmt: skip
             del question["compute"][name]
@@ -938,12 +941,14 @@ def _with_absolute_paths(config: Config, folder_of: Callable[[str], Path]) -> Co
 
     strategy = plugin(config.strategy.name, "strategy.name")
     label = plugin(config.label.kind, "label.kind")
+    model = plugin(config.model.kind, "model.kind")
     slippage = config.broker.slippage
     charged = slippage.model_copy(update={"kind": plugin(slippage.kind, "broker.slippage.kind")})
     return config.model_copy(
         update={
             "strategy": config.strategy.model_copy(update={"name": strategy}),
             "label": config.label.model_copy(update={"kind": label}),
+            "model": config.model.model_copy(update={"kind": model}),
             "broker": config.broker.model_copy(update={"slippage": charged}),
             "market": with_files(config.market, "market"),
             "markets": tuple(with_files(section, "markets") for section in config.markets),

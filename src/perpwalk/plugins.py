@@ -8,12 +8,56 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from perpwalk import disk
-from perpwalk.errors import ConfigError
+from perpwalk.errors import ConfigError, PerpwalkError, UsageError
+
+_HELD = "__perpwalk_source__"  # what a loaded file held, kept on its module
+
+
+def split(name: str) -> tuple[str, str]:
+    """Return module or file, and the name in it.
+
+    >>> split("folder/mine.py:Mine")
+    ('folder/mine.py', 'Mine')
+    """
+    place, _, attribute = name.rpartition(":")
+    return place, attribute
+
+
+def is_file(place: str) -> bool:
+    """Return whether a place is a file, not a module."""
+    return place.endswith(".py")
+
+
+def place_of(name: str) -> str:
+    """Return the module or the file of a name, or of a place alone; a file by its whole path."""
+    place, attribute = split(name)
+    if place and attribute.isidentifier():
+        name = place
+    return str(disk.named(name).resolve()) if is_file(name) else name
+
+
+def content_of(file: Path | str) -> str | None:
+    """Return the hash of what a file holds, None where it cannot be read (said when it is)."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+class FileLoader(SourceFileLoader):
+    """Runs a file as it lies there: compiled code left beside it may be that of an older text."""
+
+    def path_stats(self, path: Any) -> Any:
+        """Know of no date to hold compiled code against: it is neither read nor written."""
+        raise OSError(path)
 
 
 def load_object(
@@ -29,7 +73,8 @@ def load_object(
     Parameters
     ----------
     name
-        ``package.module:Name``, or ``folder/file.py:Name`` relative to the current directory.
+        ``package.module:Name``, or ``folder/file.py:Name`` relative to the current directory. A
+        file is run once as long as it holds the same, as a module is.
     kind
         What is wanted, for messages: ``"strategy"``.
     key
@@ -54,7 +99,7 @@ def load_object(
             f"'{name}' names no {kind}; write module:Name or path/to/file.py:Name{also}{hint}",
             key=key,
         )
-    module = _from_file(place, kind, key) if place.endswith(".py") else _module(place, kind, key)
+    module = _from_file(place, kind, key) if is_file(place) else _module(place, kind, key)
     found = getattr(module, attribute, None)
     if found is None:
         raise ConfigError(_no_such_name(module, place, attribute, kind, base), key=key)
@@ -63,6 +108,18 @@ def load_object(
             f"'{name}' is no {kind}: it must be a class derived from {base.__name__}", key=key
         )
     return found
+
+
+@contextmanager
+def answering_for(whose: str, doing: str) -> Iterator[None]:
+    """Say of what the user's own code raises inside that it is his: ``whose`` ``doing`` fails."""
+    try:
+        yield
+    except (PerpwalkError, OSError, MemoryError):
+        raise  # says itself what it is
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"{whose} fails in {doing}: {type(error).__name__}: {said}") from error
 
 
 def _module(place: str, kind: str, key: str | None) -> ModuleType:
@@ -86,7 +143,11 @@ def _from_file(place: str, kind: str, key: str | None) -> ModuleType:
         raise ConfigError(f"no file {path} to load a {kind} from", key=key)
     # A name of its own: two files called mine.py are two modules.
     name = f"perpwalk_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    held = content_of(path)
+    there = sys.modules.get(name)
+    if held is not None and there is not None and getattr(there, _HELD, None) == held:
+        return there  # one class per file, as of any module: what a fold fitted is of it
+    spec = importlib.util.spec_from_file_location(name, path, loader=FileLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} cannot be loaded as Python", key=key)
     module = importlib.util.module_from_spec(spec)
@@ -96,6 +157,7 @@ def _from_file(place: str, kind: str, key: str | None) -> ModuleType:
     except Exception as error:  # a user's module may fail in any way
         del sys.modules[name]
         raise _broken(str(path), error, kind, key) from error
+    setattr(module, _HELD, held)
     return module
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from perpwalk import disk
 from perpwalk.config import SHIPPED, Config, of_layers, resolve
 from perpwalk.errors import UsageError, UserError
 from perpwalk.layers import read, read_value
+from perpwalk.plugins import is_file, place_of
 from perpwalk.runs import Run
 from perpwalk.strict import one_line
 
@@ -69,14 +69,14 @@ def config_to_load(run: Run, code: Sequence[str] = ()) -> Config:
         Nobody but the run names its code.
     """
     config = config_of(run)
-    asked = {_place(name) for name in code}
+    asked = {place_of(name) for name in code}
     foreign = [
         (key, place)
         for key, place in code_named(config)
-        if not place.startswith(SHIPPED) and _place(place) not in asked
+        if not place.startswith(SHIPPED) and place_of(place) not in asked
     ]
-    theirs = {_place(place) for _, place in _of_own_files(run)} if foreign else set()
-    foreign = [(key, place) for key, place in foreign if _place(place) not in theirs]
+    theirs = {place_of(place) for _, place in _of_own_files(run)} if foreign else set()
+    foreign = [(key, place) for key, place in foreign if place_of(place) not in theirs]
     if foreign:
         named = ", ".join(f"{key}: {place}" for key, place in foreign)
         options = " ".join(f"--code {place}" for place in dict.fromkeys(p for _, p in foreign))
@@ -85,14 +85,6 @@ def config_to_load(run: Run, code: Sequence[str] = ()) -> Config:
             f"names; it is not loaded. If it is yours, or you have looked at it, say {options}"
         )
     return config
-
-
-def _place(name: str) -> str:
-    """Return the module or the file of a name, a file by its whole path."""
-    place, colon, attribute = name.rpartition(":")
-    if colon and attribute.isidentifier():
-        name = place
-    return str(disk.named(name).resolve()) if name.endswith(".py") else name
 
 
 def _of_own_files(run: Run) -> Iterator[tuple[str, str]]:
@@ -125,7 +117,7 @@ def refuse_code_of(run: Run, config: Config) -> None:
         Names the key and the file.
     """
     for key, name in code_named(config):
-        file = Path(name) if name.endswith(".py") else _module_file(name)
+        file = Path(name) if is_file(name) else _module_file(name)
         if file is None:
             continue
         if not file.is_absolute() or file.resolve().is_relative_to(run.path.resolve()):
@@ -148,7 +140,7 @@ def code_named(config: Config) -> Iterator[tuple[str, str]]:
         if colon:
             yield key, place
     for file in config.features.modules:
-        yield "features.modules", file if file.endswith(".py") else f"{file}.py"
+        yield "features.modules", file if is_file(file) else f"{file}.py"
 
 
 def _module_file(name: str) -> Path | None:

@@ -20,7 +20,7 @@ class FittedPoisoned(FittedLogistic):
     calls: int = 1
     embedding: bool = False
 
-    kind: ClassVar[str] = "poisoned:Poisoned"
+    kind: ClassVar[str] = "poisoned:FittedPoisoned"
 
     def predict(self, values: Float32Array, rows: IntArray) -> Prediction:
         self.calls -= 1

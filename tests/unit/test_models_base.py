@@ -215,6 +215,9 @@ def plugin(monkeypatch):
     module.Useless = type("Useless", (), {"fit": None})
     module.Windowless = type("Windowless", (), {"fit": None, "timesteps": 0})
     module.number = 3
+    module.Broken = type("Broken", (), {"__init__": lambda _: {}["weights"]})
+    for name in ("Constant", "Useless", "Windowless"):
+        getattr(module, name).__module__ = "my_models"
     monkeypatch.setitem(sys.modules, "my_models", module)
     return module
 
@@ -231,13 +234,15 @@ def test_a_plug_in_is_called_with_its_params(plugin):
 @pytest.mark.parametrize(
     ("kind", "params", "message"),
     [
-        ("no_such_module_at_all:Name", {}, "cannot be imported"),
-        (":Name", {}, "cannot be imported"),
+        ("no_such_module_at_all:Name", {}, "no module 'no_such_module_at_all' to load a model"),
+        ("no_such_file.py:Name", {}, "model.kind.* no file .*no_such_file.py to load a model from"),
+        (":Name", {}, "names no model; write module:Name or path/to/file.py:Name or one of lstm"),
         ("my_models:Constnt", {}, "did you mean 'Constant'"),
         ("my_models:number", {}, "is a int, not a class"),
         ("my_models:Useless", {}, "lacks timesteps"),
         ("my_models:Windowless", {}, "whole number from 1, not 0"),
         ("my_models:Constant", {"q": 1}, "unexpected keyword argument 'q'"),
+        ("my_models:Broken", {}, "'my_models:Broken' fails in being made: KeyError: 'weights'"),
     ],
 )
 def test_a_plug_in_that_cannot_be_used_says_why(plugin, kind, params, message):

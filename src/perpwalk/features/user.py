@@ -11,6 +11,7 @@ from types import ModuleType
 
 from perpwalk.errors import ConfigError, PerpwalkError
 from perpwalk.features.spec import Feature
+from perpwalk.plugins import FileLoader
 
 _KEY = "features.modules"
 
@@ -59,7 +60,7 @@ def _run(file: Path) -> ModuleType:
     # The hash keeps two files of one name apart, and the prefix keeps them off real modules.
     place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
     name = f"_perpwalk_user_{file.stem}_{place}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=FileLoader(name, str(file)))
     if spec is None or spec.loader is None:
         raise ConfigError(f"{file} is no Python file; its name must end in .py", key=_KEY)
     module = importlib.util.module_from_spec(spec)

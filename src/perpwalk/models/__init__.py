@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 import os
 from pathlib import Path
-from typing import Any
 
 from perpwalk.config import ModelSection
 from perpwalk.errors import ConfigError, UsageError
+from perpwalk.models import plugin
 from perpwalk.models.base import (
     EpochReport,
     FitContext,
@@ -35,6 +34,9 @@ __all__ = [
     "SignalModel",
     "build_model",
     "draws_on_chance",
+    "fit",
+    "is_of",
+    "is_own",
     "load_model",
     "trains_on",
 ]
@@ -65,23 +67,25 @@ def draws_on_chance(kind: str) -> bool:
 def build_model(section: ModelSection) -> SignalModel:
     """Return the model that ``model.kind`` names, not fitted yet.
 
-    A plug-in is named ``module:Name``, is importable, and is called with ``model.params`` as
-    keywords; the object it returns has ``timesteps`` and ``fit`` (see ``SignalModel``).
+    A plug-in is named ``module:Name`` or ``path/to/file.py:Name`` and is called with
+    ``model.params`` as keywords; the object it returns has ``timesteps`` and ``fit`` (see
+    ``SignalModel``).
 
     Raises
     ------
     ConfigError
-        The kind is unknown, or ``model.params`` do not fit it.
+        The kind is unknown, or cannot be imported, or ``model.params`` do not fit it.
     UsageError
-        The plug-in cannot be imported or is no model.
+        The plug-in is no model.
     """
-    if ":" in section.kind:
-        return _plugin(section.kind, section.params)
+    if is_own(section):
+        return plugin.make(section.kind, section.params, KINDS)
     if section.kind not in KINDS:
         near = difflib.get_close_matches(section.kind, KINDS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(KINDS)}"
         raise ConfigError(
-            f"no model is called '{section.kind}'; {hint} (a model of your own: 'module:Name')",
+            f"no model is called '{section.kind}'; {hint} (a model of your own: "
+            "module:Name or path/to/file.py:Name)",
             key="model.kind",
         )
     if section.params:
@@ -93,13 +97,25 @@ def build_model(section: ModelSection) -> SignalModel:
     return _built_in(section)
 
 
+def is_own(section: ModelSection) -> bool:
+    """Return whether the model is the user's own."""
+    return plugin.is_plugin(section.kind)
+
+
+def is_of(kind: str, section: ModelSection) -> bool:
+    """Return whether a saved model of ``kind`` may be one that ``section`` fits."""
+    if is_own(section):
+        return kind in KINDS or plugin.is_named_by(kind, section.kind)
+    return kind == section.kind
+
+
 def trains_on(section: ModelSection, device: str) -> str:
     """Return the device on which the model that ``section`` names is fitted, in words.
 
     A plug-in is told what was asked for; what it makes of it is not known.
     """
     if section.kind not in ("lstm", "lstm_xgb"):
-        return device if ":" in section.kind else "cpu"
+        return device if is_own(section) else "cpu"
     from perpwalk.models.network import choose_device, name_of_device
 
     return name_of_device(choose_device(device))
@@ -111,14 +127,17 @@ def load_model(folder: Path, *, code: str | None = None) -> FittedModel:
     Parameters
     ----------
     code
-        The plug-in that your configuration names (``model.kind``). A folder may come from anybody,
-        so of the names in it only those of the same package are imported.
+        The plug-in that your configuration names (``model.kind``), or its module or file alone. A
+        folder may come from anybody, so of the names in it only those of the same package are
+        imported, and of a file only what lies in that file.
 
     Raises
     ------
     UsageError
         The folder holds no model, a part of it is missing, or its plug-in is none of ``code``'s
-        package or cannot be imported.
+        package or file, or is no model.
+    ConfigError
+        The plug-in cannot be imported.
     """
     folder = Path(folder)
     kind = str(read_config(folder)["kind"])
@@ -126,18 +145,29 @@ def load_model(folder: Path, *, code: str | None = None) -> FittedModel:
         module, name = _FITTED[kind]
         built_in: type[FittedModel] = getattr(importlib.import_module(module), name)
         return built_in.load(folder)
-    if ":" not in kind:
+    if not plugin.is_plugin(kind):
         raise UsageError(f"the model in {folder} is of an unknown kind '{kind}'")
-    if code is None or _package(kind) != _package(code):
-        raise UsageError(
-            f"the model in {folder} names code, '{kind[:80]}', that your configuration does not "
-            "name as model.kind; it is not loaded"
-        )
-    plugin = _imported(kind)
-    if not callable(getattr(plugin, "load", None)):
-        raise UsageError(f"model '{kind}' has no classmethod 'load', so {folder} cannot be read")
-    fitted: FittedModel = plugin.load(folder)
-    _check(fitted, kind, "FittedModel", ("predict", "save", "timesteps"))
+    return plugin.load(folder, kind, code)
+
+
+def fit(
+    model: SignalModel, kind: str, train: Sample, validation: Sample, context: FitContext
+) -> FittedModel:
+    """Return what ``model``, configured as ``kind``, learns from ``train`` and ``validation``.
+
+    Raises
+    ------
+    UsageError
+        A plug-in fails, or what it returns is no fitted model: names it, and what is missing or of
+        the wrong type.
+    """
+    if not plugin.is_plugin(kind):
+        return model.fit(train, validation, context)
+    fitted = plugin.fit(model, kind, train, validation, context)
+    made = type(fitted)
+    # One of ours may be what it leaves behind; one derived from ours is not read back as itself.
+    if _FITTED.get(fitted.kind) != (made.__module__, made.__qualname__):
+        plugin.check_kind(fitted, kind)
     return fitted
 
 
@@ -157,52 +187,3 @@ def _built_in(section: ModelSection) -> SignalModel:
     from perpwalk.models.baselines import LogisticModel, MajorityModel
 
     return LogisticModel() if section.kind == "logistic" else MajorityModel()
-
-
-# ── plug-ins ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _plugin(kind: str, params: dict[str, Any]) -> SignalModel:
-    factory = _imported(kind)
-    if not callable(factory):
-        raise UsageError(f"model.kind '{kind}' is a {type(factory).__name__}, not a class")
-    try:
-        inspect.signature(factory).bind(**params)
-    except TypeError as error:
-        raise ConfigError(f"'{kind}' does not take these: {error}", key="model.params") from error
-    model: SignalModel = factory(**params)
-    _check(model, kind, "SignalModel", ("fit", "timesteps"))
-    return model
-
-
-def _package(kind: str) -> str:
-    return kind.partition(":")[0].partition(".")[0]
-
-
-def _imported(kind: str) -> Any:
-    module_name, _, name = kind.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"model '{kind}': module '{module_name}' cannot be imported ({error}); is its folder "
-            "on PYTHONPATH?"
-        ) from error
-    if not hasattr(module, name):
-        public = [each for each in vars(module) if not each.startswith("_")]
-        near = difflib.get_close_matches(name, public, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise UsageError(f"model '{kind}': module '{module_name}' has no '{name}'{hint}")
-    return getattr(module, name)
-
-
-def _check(made: Any, kind: str, protocol: str, needed: tuple[str, ...]) -> None:
-    missing = [each for each in needed if not hasattr(made, each)]
-    if missing:
-        raise UsageError(
-            f"model '{kind}' is no {protocol}: it lacks {', '.join(missing)} "
-            "(see perpwalk.models.base)"
-        )
-    steps = made.timesteps
-    if not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"model '{kind}': timesteps must be a whole number from 1, not {steps!r}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -25,6 +26,7 @@ import pandas as pd
 from perpwalk.domain import Float32Array, FloatArray, IntArray, LabelArray
 from perpwalk.errors import UsageError, UserError
 from perpwalk.finite import require_finite
+from perpwalk.plugins import answering_for
 from perpwalk.strict import NotAsWrittenError, file_bytes, parse_json, refuse_link
 
 CONFIG_FILE = "config.json"
@@ -178,9 +180,10 @@ class FittedModel(Protocol):
     """A model that has learned and can forecast, be saved and be loaded again.
 
     ``training`` tells how the fit went; it is empty for a model that came from a file (the run's
-    ``training.csv`` keeps it). A plug-in's ``kind`` is its own ``module:Name``. A model whose
-    training diverged and was started over may say so in ``given_up``, a tuple of ``GivenUp`` that
-    survives a file: the run then reports it (R020).
+    ``training.csv`` keeps it). A plug-in's ``kind`` names the class whose ``load`` reads it back:
+    ``module:Name``, or ``file.py:Name``, the file without its folder. A model whose training
+    diverged and was started over may say so in ``given_up``, a tuple of ``GivenUp`` that survives a
+    file: the run then reports it (R020).
     """
 
     kind: ClassVar[str]
@@ -233,18 +236,32 @@ def forecasts_of(
     Raises
     ------
     UsageError
-        What comes back is not one probability and one finite embedding per decision.
+        What comes back is not one probability and one finite embedding per decision, or a plug-in
+        fails on its way there.
     """
     told = getattr(model, "predict_at", None)
-    made: Prediction = model.predict(values, rows) if told is None else told(values, rows, clock)
     kind = getattr(model, "kind", type(model).__name__)
+    own = answering_for(f"the model '{kind}'", "predict") if ":" in kind else nullcontext()
+    with own:
+        made: Prediction = (
+            model.predict(values, rows) if told is None else told(values, rows, clock)
+        )
     check_prediction(made, kind, rows if stamps is None else stamps)
     return made
 
 
 def check_prediction(made: Prediction, kind: str, rows: IntArray | pd.DatetimeIndex) -> None:
     """Refuse forecasts that are no probabilities; a model without an opinion says 0.5."""
-    if made.p_up.shape != (len(rows),) or len(made.embedding) != len(rows):
+    for name in ("p_up", "embedding"):
+        found = getattr(made, name, None)
+        if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+            what = found.dtype if isinstance(found, np.ndarray) else type(found).__name__
+            raise UsageError(
+                f"the model '{kind}' forecast a {type(made).__name__} whose {name} is {what}; give "
+                "a Prediction with p_up (m,) and embedding (m, d), both arrays of float64 "
+                "(Prediction.of(p_up) makes one)"
+            )
+    if made.p_up.shape != (len(rows),) or made.embedding.shape[:-1] != (len(rows),):
         raise UsageError(
             f"the model '{kind}' gave p_up of shape {made.p_up.shape} and an embedding of "
             f"{made.embedding.shape} for {len(rows):,} decisions; give one row for each"

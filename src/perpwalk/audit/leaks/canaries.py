@@ -214,7 +214,7 @@ class FittedMemoriser:
     training: tuple[EpochReport, ...] = ()
     timesteps: int = 1
 
-    kind: ClassVar[str] = "perpwalk.audit.leaks.canaries:Memoriser"
+    kind: ClassVar[str] = "perpwalk.audit.leaks.canaries:FittedMemoriser"
 
     def predict(self, values: Float32Array, rows: IntArray) -> Prediction:
         """Return 0.9 or 0.1, the nearest train row's class."""
