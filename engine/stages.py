@@ -407,6 +407,11 @@ def _contract(walked: Walked) -> Contract:
         },
         findings=(
             *fold_checks.check_folds(prepared.folds, prepared.labels, purge=prepared.purge),
+            *fold_checks.windows_reaching_back(
+                prepared.folds,
+                prepared.features.close_time,
+                {number: model.timesteps for number, model in walked.models.items()},
+            ),
             *fits.missing_features(prepared.features),
             *fits.trainings(walked.models),
         ),

@@ -1,13 +1,13 @@
 """Looking at folds from outside: the table that is kept, and an audit that trusts nothing.
 
 ``check_folds`` recomputes the rules of the split from the folds' rows and the labels' dates alone;
-it shares no arithmetic with ``perpwalk.folds``. Import both functions from there.
+it shares no arithmetic with ``perpwalk.folds``, from where it and the table can be imported.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -88,6 +88,44 @@ def check_folds(
     ]
     findings += [f for fold in folds for f in _short_purge(fold, labels, least)]
     return (*findings, *_tiling(folds))
+
+
+def windows_reaching_back(
+    folds: Sequence[Fold], close_time: pd.DatetimeIndex, timesteps: Mapping[int, int]
+) -> Iterator[Finding]:
+    """Yield one S011 where test decisions look at bars that lie before their test span.
+
+    They may: a window holds features, which are past. It cannot reach forward, as it ends at its
+    decision's own bar.
+
+    Parameters
+    ----------
+    close_time
+        Of every bar.
+    timesteps
+        Bars that a decision looks at, its own included, by the fold's number.
+    """
+    back, learned, decisions, touched = 0, 0, 0, 0
+    for fold in folds:
+        rows = fold.test.rows
+        first = rows - timesteps[fold.number] + 1
+        before = int(np.count_nonzero(close_time[first] < fold.test.start))
+        fitted = max(int(span.rows.max()) for span in (fold.train, fold.validation) if len(span))
+        learned += int(np.count_nonzero(first <= fitted))
+        back, decisions, touched = back + before, decisions + len(rows), touched + (before > 0)
+    if back:
+        yield Finding(
+            code="S011",
+            level=Level.INFO,
+            where="all folds",
+            message="windows of test decisions reach back over the boundary of the test span",
+            observed=f"{back:,} of {decisions:,} test decisions, in {touched} of {len(folds)} "
+            f"folds; {learned:,} of them look at bars that decisions of validation stand on",
+            expected=f"at most {max(timesteps.values()) - 1} a fold: a window less its own bar",
+            why="a window holds features, which are past at its decision; no label reaches over "
+            "the boundary (S001, S009), and no window reaches forward",
+            advice="nothing to do; walk_forward.embargo keeps the spans further apart",
+        )
 
 
 def _spans(fold: Fold) -> tuple[Span, Span, Span]:

@@ -11,6 +11,7 @@ import pytest
 from perpwalk.config import LabelSection, WalkForwardSection
 from perpwalk.domain import BarFrame, BoolArray, FeatureFrame, Fold, LabelFrame, Span
 from perpwalk.errors import ConfigError
+from perpwalk.fold_checks import windows_reaching_back
 from perpwalk.folds import FOLD_COLUMNS, check_folds, fold_table, make_folds, usable_rows
 from perpwalk.labels import make_labels, purge_bars
 
@@ -452,3 +453,35 @@ def test_a_purge_of_the_horizon_is_too_small_for_open_to_open_labels() -> None:
     folds, labels = audited()
 
     assert {"S009"} == {finding.code for finding in check_folds(folds, labels, purge=5)}
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "back", "learned"),
+    [(2, 1, 0), (5, 4, 0), (6, 5, 1), (20, 19, 15)],  # four purged bars lie before each test span
+)
+def test_windows_that_reach_back_over_a_boundary_are_counted(
+    timesteps: int, back: int, learned: int
+) -> None:
+    """
+    One note for all folds: the first decisions of each test span look at bars before it.
+    """
+    folds, labels = audited()
+    steps = {fold.number: timesteps for fold in folds}
+    decisions = sum(len(fold.test) for fold in folds)
+
+    (said,) = windows_reaching_back(folds, labels.close_time, steps)
+
+    assert ("S011", "info") == (said.code, said.level)
+    expected = f"{3 * back} of {decisions} test decisions, in 3 of 3 folds; {3 * learned} of them"
+    assert expected in str(said.observed)
+
+
+def test_a_window_of_one_bar_reaches_nowhere() -> None:
+    """
+    There is nothing to say.
+    """
+    folds, labels = audited()
+    steps = {fold.number: 1 for fold in folds}
+
+    assert [] == list(windows_reaching_back(folds, labels.close_time, steps))
+    assert [] == list(windows_reaching_back((), labels.close_time, {}))
