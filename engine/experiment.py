@@ -88,7 +88,7 @@ def run_experiment(
     hashes = audits.hashes_of(markets)
     digest = config.digest(hashes)
     code = audits.code_hash(config)
-    key = f"{digest} {code} {runs.package_versions()}"
+    key = f"{digest} {code} {runs.counting_versions()}"
     bar_seconds = markets[0].bars.interval.total_seconds()
     whole = runs.take_up_whole(out, experiment=config.name, variant=variant, digest=digest, key=key)
     if whole is not None:

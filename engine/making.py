@@ -221,7 +221,7 @@ class Shared(Making):
         # The run's own code, its strategy's too, as it lies on disk now.
         if run.manifest.get("code_hash") != audits.code_hash(asked):
             return None
-        if run.manifest.get("versions") != runs.package_versions():
+        if runs.counting_versions(run.manifest.get("versions", {})) != runs.counting_versions():
             return None
         if seal.broken(run.manifest, run.path):
             reporter.say(f"{run.path} is not as it was written: its models are fitted again")

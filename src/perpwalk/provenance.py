@@ -219,6 +219,18 @@ def package_versions(imported: Iterable[str]) -> dict[str, str | None]:
     return {name: found[name] for name in sorted(found) if found[name] is not None}
 
 
+def needs(distribution: str) -> tuple[str, ...]:
+    """Return what a distribution says it needs, extras aside; nothing where it is not installed.
+
+    >>> "numpy" in needs("perpwalk"), "pytest" in needs("perpwalk")
+    (True, False)
+    """
+    try:
+        return _needs(distribution, importlib.metadata.version(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+
+
 @functools.lru_cache(maxsize=1024)
 def _needs(distribution: str, version: str | None) -> tuple[str, ...]:
     del version  # another version may need others

@@ -28,16 +28,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perpwalk import disk, locks, run_files, seal, strict
+from perpwalk import disk, locks, provenance, run_files, seal, strict
 from perpwalk.disk import write_bytes
 from perpwalk.domain import DataSource
 from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError, UserError
 from perpwalk.finite import infinite_key, require_finite
 from perpwalk.strict import NotAsWrittenError
 
-PACKAGES = (
-    "perpwalk", "backtrader", "torch", "xgboost", "numpy", "pandas", "scikit-learn", "scipy",
-    "quantstats", "pyarrow", "ta-lib", "numba", "arch", "statsmodels", "pydantic", "safetensors",
+# Of what perpwalk needs, these fetch, show, start or read and write text: no number of a run's
+# results depends on them, so that another version of one makes nothing anew.
+NEVER_COUNT = (
+    "ccxt", "jinja2", "joblib", "matplotlib", "plotly", "pyyaml", "rich", "threadpoolctl", "typer",
 )  # fmt: skip
 PARTIAL = ".partial"
 KEY = "key"
@@ -357,8 +358,14 @@ def _remove_empty(made: Sequence[Path]) -> None:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Return the installed version of each package a result may depend on."""
-    return {name: _version(name) for name in PACKAGES}
+    """Return the installed version of perpwalk and of each package it says it needs."""
+    return {name: _version(name) for name in ("perpwalk", *sorted(provenance.needs("perpwalk")))}
+
+
+def counting_versions(versions: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
+    """Return those of ``versions``, or of what is installed, that a result may depend on."""
+    found = package_versions() if versions is None else versions
+    return {name: version for name, version in found.items() if name not in NEVER_COUNT}
 
 
 @functools.cache

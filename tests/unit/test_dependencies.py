@@ -6,6 +6,7 @@ import datetime
 import importlib
 import json
 import re
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -14,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from perpwalk import runs
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements/lock.txt").read_text()
@@ -44,6 +47,45 @@ def test_every_dependency_has_a_lower_bound_that_the_lock_keeps() -> None:
     assert [] == [line for line, match in bounded.items() if match is None]
     names = {match[1] for match in bounded.values() if match is not None} - {"torch"}
     assert set() == {name for name in names if f"{name}==" not in LOCK}
+
+
+def test_a_manifest_has_the_version_of_every_dependency() -> None:
+    """Of pyproject's list and no other: one added there stands in the next run's manifest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    expected = {re.split(r"[<>=~!; \[]", line)[0] for line in project["dependencies"]}
+
+    found = runs.package_versions()
+
+    assert {"perpwalk", *expected} == set(found)
+    assert [] == [name for name, version in found.items() if version is None]
+
+
+def test_another_version_of_what_only_shows_or_fetches_makes_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each such package is one that perpwalk needs; a version of any other counts."""
+    before = runs.counting_versions()
+    assert set(runs.NEVER_COUNT) == set(runs.package_versions()) - set(before)
+
+    kept = runs._version
+    monkeypatch.setattr(runs, "_version", lambda name: "99" if name == "rich" else kept(name))
+    assert before == runs.counting_versions()
+
+    monkeypatch.setattr(runs, "_version", lambda name: "99" if name == "numpy" else kept(name))
+    assert {**before, "numpy": "99"} == runs.counting_versions()
+
+
+def test_no_package_is_imported_to_know_its_version() -> None:
+    """Neither those that take seconds nor those that are seldom used."""
+    code = (
+        "import sys; from perpwalk import runs; runs.package_versions(); "
+        "print([m for m in 'torch xgboost ccxt plotly matplotlib quantstats'.split() "
+        "if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stdout.strip()
 
 
 def test_every_installed_licence_is_allowed(scan: ModuleType) -> None:
