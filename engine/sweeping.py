@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import html
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,9 +34,10 @@ from perpwalk.config import Config
 from perpwalk.deflation import Deflated
 from perpwalk.domain import FloatArray, Market
 from perpwalk.errors import ConfigError, UsageError
+from perpwalk.reports import words
 from perpwalk.run_config import code_named, config_to_load
 from perpwalk.runs import Run
-from perpwalk.sweeps import Swept, Variant
+from perpwalk.sweeps import RUN_COLUMNS, Swept, Variant
 from perpwalk.uncertainty.multiple import effective_trials_of
 from perpwalk.uncertainty.overfitting import overfitting_by_blocks
 from perpwalk.uncertainty.sharpe import sharpe_stats
@@ -53,7 +55,8 @@ class Sweep:
     Attributes
     ----------
     table
-        One row per variant: the varied keys, then ``perpwalk.sweeps.SWEEP_COLUMNS``, best first.
+        One row per variant: the varied keys, ``perpwalk.sweeps.SWEEP_COLUMNS``, then what is known
+        of the run they all stand on (``RUN_COLUMNS``), best first.
     by
         What orders it.
     run
@@ -80,12 +83,28 @@ class Sweep:
         """Return how many variants of which run."""
         return f"Sweep({len(self.table):,} variants of {self.run.path.name}, kept in {self.path})"
 
+    @property
+    def verdict(self) -> str:
+        """The verdict on the run, which no choice of variants can better."""
+        return str(self.run.audit["verdict"]["overall"])
+
     def _repr_html_(self) -> str:
-        """Return the best rows for a notebook."""
-        return f"<p>{self.in_words()}</p>{self.table.head(10).to_html(index=False)}"
+        """Return the best rows for a notebook; of an invalid run its diagnosis alone."""
+        rows = "" if self.verdict == "invalid" else self.table.head(10).to_html(index=False)
+        return f"<p>{html.escape(self.in_words())}</p>{rows}"
 
     def in_words(self) -> str:
-        """Say in a sentence or two what the best of so many is worth."""
+        """Say in a sentence or two what the best of so many is worth, if the run is a result."""
+        why = "; ".join(words.reasons(self.run.audit["findings"]))
+        if self.verdict == "invalid":
+            return f"The run is INVALID, so no figure of its variants is a result: {why}"
+        if self.verdict != "suspect":
+            return self._worth_in_words()
+        accepted = words.accepted(self.run.audit["verdict"])
+        told = f"{why} ({accepted})" if accepted else why
+        return f"The run is SUSPECT, and its variants with it: {told}. {self._worth_in_words()}"
+
+    def _worth_in_words(self) -> str:
         found, per_year = self.deflated, self._scale
         counted = f"{len(self.table):,} variants worth {self.worth:.1f} independent ones"
         if found.probability is None or found.lucky is None:
@@ -389,7 +408,7 @@ def _judged(base: _Base, field: _Field, swept: Swept, results: Path, by: str) ->
         ratios=dict(zip(questions, per_bar.tolist(), strict=True)), bar_seconds=seconds,
     )  # fmt: skip
     points = pd.DataFrame(list(field.points()), columns=list(field.grid))
-    table = pd.concat([points, swept.table], axis=1)
+    table = pd.concat([points, swept.table], axis=1).assign(**_of_run(base.run))
     best = _best(field, swept)
     found = Sweep(
         table=table.sort_values(by, ascending=False, kind="stable", ignore_index=True),
@@ -404,6 +423,13 @@ def _judged(base: _Base, field: _Field, swept: Swept, results: Path, by: str) ->
     )
     _write(found)
     return found
+
+
+def _of_run(run: Run) -> dict[str, str]:
+    """Return what every row says of the run: its verdict, codes of its errors and warnings."""
+    told = [f["code"] for f in run.audit["findings"] if f["level"] in ("error", "warn")]
+    codes = " ".join(dict.fromkeys(told))
+    return dict(zip(RUN_COLUMNS, (str(run.audit["verdict"]["overall"]), codes), strict=True))
 
 
 def _best(field: _Field, swept: Swept) -> FloatArray | None:
@@ -429,12 +455,14 @@ def _write(found: Sweep) -> None:
     document = {
         "run": found.run.path.name,
         "config_hash": found.run.question,
+        "verdict": found.run.audit["verdict"],
+        "findings": found.run.audit["findings"],
         "variants": len(found.table),
         "by": found.by,
         "independent_trials": found.worth,
         "deflated": dataclasses.asdict(found.deflated),
         "overfitting": {str(blocks): pbo for blocks, pbo in found.overfitting.items()},
-        "verdict": found.in_words(),
+        "in_words": found.in_words(),
     }
     with disk.written_together(found.path) as fresh:
         runs.write_csv(fresh / "sweep.csv", found.table)

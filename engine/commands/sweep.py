@@ -45,8 +45,9 @@ def sweep(
 
     The compiled account trades each variant with fees, slippage, funding and liquidation. Every
     variant is put on record as a trial: what the best of them is worth is said over all of them.
+    What is wrong with the run is wrong with all of them: 3 invalid, 4 suspect, as for `run`.
     """
-    from engine import sweeping, variants
+    from engine import standing, sweeping, variants
     from engine.progress import reporter
     from perpwalk.reports import sweep_table
 
@@ -63,5 +64,6 @@ def sweep(
             reporter=tell,
         )
     console = Console()
-    sweep_table.show(found.table, found.in_words(), console, top=top)
+    sweep_table.show(found.table, found.in_words(), found.run.audit, console, top=top)
     console.print(f"sweep in {found.path}", highlight=False, soft_wrap=True)
+    raise typer.Exit(standing.exit_code(found.run.audit))

@@ -51,6 +51,10 @@ SWEEP_COLUMNS = (
 )
 
 
+# What a kept sweep says in every row of the run whose forecasts all its variants trade.
+RUN_COLUMNS = ("run_verdict", "run_findings")
+
+
 @dataclass(frozen=True, eq=False)
 class Variant:
     """One thing to try.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +15,7 @@ import perpwalk
 from engine import cli, sweeping
 from engine.experiment import run_experiment
 from perpwalk import config as configuration
-from perpwalk import trials
+from perpwalk import runs, seal, trials
 from perpwalk.config import Config
 from perpwalk.errors import ConfigError, DataError, UsageError
 from perpwalk.runs import Run
@@ -92,6 +95,80 @@ def test_the_command_shows_the_best_and_what_it_is_worth(base: Run) -> None:
     assert "the best of so many lucky ones would reach" in " ".join(said.output.split())
     kept = pd.read_csv(next(base.path.parent.glob("sweep-*/sweep.csv"), Path()))
     assert kept["sharpe"].is_monotonic_decreasing
+
+
+# ── a run that is no result ──────────────────────────────────────────────────────────────────────
+
+WORD = {"code": "K003", "where": "feature 'x'", "message": "it knows the next bar",
+        "observed": None, "expected": None, "why": None, "advice": None}  # fmt: skip
+
+
+def judged(base: Run, folder: Path, word: str, level: str, **verdict: object) -> Run:
+    """Return a copy of a run that was judged otherwise, with its seal."""
+    place = folder / base.path.parent.name / base.path.name
+    shutil.copytree(base.path, place)
+    audit = json.loads((place / "audit.json").read_text())
+    kept = [one for one in audit["findings"] if one["code"] != "R101"]
+    reason = {**WORD, "code": "R101", "level": "info", "where": "verdict",
+              "message": f"{word}: K003 feature 'x': it knows the next bar"}  # fmt: skip
+    audit["findings"] = [{**WORD, "level": level}, *kept, reason]
+    audit["verdict"] = {**dict.fromkeys(("overall", "predictive", "economic"), word), **verdict}
+    runs.write_json(place / "audit.json", audit)
+    manifest = seal.resealed(base.manifest, place, ["audit.json"])
+    runs.write_json(place / "manifest.json", manifest)
+    return runs.load_run(place)
+
+
+def swept_by_hand(run: Run) -> tuple[int, str, dict[str, Any], pd.DataFrame]:
+    """Return exit code and output of the command, then what it kept."""
+    asked = ["sweep", str(run.path), "--grid", "strategy.threshold=0.45,0.55"]
+    said = CliRunner().invoke(cli.app, asked)
+    (kept,) = run.path.parent.glob("sweep-*")
+    return (
+        said.exit_code,
+        " ".join(said.output.split()),
+        json.loads((kept / "sweep.json").read_text()),
+        pd.read_csv(kept / "sweep.csv"),
+    )
+
+
+def test_variants_of_an_invalid_run_are_no_result(base: Run, tmp_path: Path) -> None:
+    """
+    The diagnosis stands in place of the figures, the answer is 3; files and notebook say it too.
+    """
+    wrong = judged(base, tmp_path, "invalid", "error")
+    code, said, document, table = swept_by_hand(wrong)
+
+    assert 3 == code
+    assert "INVALID" in said
+    assert "K003 feature 'x': it knows the next bar" in said
+    for figure in ("Sharpe", "return ", "max dd", "better than luck"):
+        assert figure not in said, figure
+    assert "invalid" == document["verdict"]["overall"]
+    assert "K003" in {one["code"] for one in document["findings"]}
+    assert document["in_words"].startswith("The run is INVALID")
+    assert {"invalid"} == set(table["run_verdict"])
+    assert table["run_findings"].str.startswith("K003").all()
+    shown = perpwalk.sweep(wrong, {"strategy.threshold": [0.45, 0.55]})._repr_html_()
+    assert "it knows the next bar" in shown
+    assert "<table" not in shown
+
+
+def test_variants_of_a_suspect_run_are_suspect(base: Run, tmp_path: Path) -> None:
+    """
+    The suspicion is said above the figures and the answer is 4, until a person has accepted it.
+    """
+    code, said, document, table = swept_by_hand(judged(base, tmp_path / "a", "suspect", "warn"))
+
+    assert 4 == code
+    assert said.index("it knows the next bar") < said.index("Sharpe")
+    assert "suspect" == document["verdict"]["overall"]
+    assert document["in_words"].startswith("The run is SUSPECT, and its variants with it: K003")
+    assert {"suspect"} == set(table["run_verdict"])
+    word = {"reason": "looked at", "at": "2026-01-01T00:00:00Z", "by": "me"}
+    code, said, *_ = swept_by_hand(judged(base, tmp_path / "b", "suspect", "warn", accepted=word))
+    assert 0 == code
+    assert "accepted by me" in said
 
 
 @pytest.mark.parametrize(

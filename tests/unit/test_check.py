@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hand_made_run import replay, write_run
 from rich.console import Console
 
 from perpwalk import config, runs, seal
@@ -49,11 +50,17 @@ def folder_of(
     edge: float = 0.5,
     horizon: str = "1bars",
     sealed: bool = True,
+    seed: int = 0,
 ) -> runs.Run:
     """Write what ``check`` reads of a run and open it; the simulated market's edge is ``edge``."""
     place.mkdir(parents=True, exist_ok=True)
     asked = config.resolve(
-        {"market": {"simulate": {"edge": edge}}, "label": {"horizon": horizon}, "name": "exp"}
+        {
+            "market": {"simulate": {"edge": edge}},
+            "label": {"horizon": horizon},
+            "name": "exp",
+            "seed": seed,
+        }
     )
     runs.write_text(place / "config.yaml", asked.to_yaml())
     runs.write_parquet(place / "predictions.parquet", predictions)
@@ -76,6 +83,30 @@ def printed(answer: CheckAnswer) -> str:
     console = Console(file=io.StringIO(), width=200)
     show_check(answer, console)
     return console.file.getvalue()
+
+
+def test_its_intervals_are_drawn_with_the_seed_of_the_run(tmp_path: Path) -> None:
+    """Not with one of its own, which would state other bounds for the figures of the run."""
+    run = folder_of(tmp_path / "run", forecasts(0.4).iloc[:600], seed=9)
+
+    measures = check_run(run).table
+    assert [9, 9, 9] == [one.estimate.seed for one in measures]
+    assert measures == check_run(run, seed=9).table
+    assert measures != check_run(run, seed=0).table
+
+
+def test_its_auc_has_the_interval_of_the_audit(tmp_path: Path) -> None:
+    """The same rows, seed and confidence are the same draws."""
+    run = write_run(tmp_path / "run", replay(600))
+    runs.write_csv(run.path / "folds.csv", run.folds.assign(threshold=0.5))
+    stated = run.audit["evidence"]["auc"]
+
+    (found,) = [
+        one.estimate
+        for one in check_run(runs.load_run(run.path), seed=stated["seed"]).table
+        if one.name == "AUC"
+    ]
+    assert (stated["lo"], stated["hi"]) == (found.low, found.high)
 
 
 def test_a_good_forecaster_passes_with_intervals_and_a_warning(tmp_path: Path) -> None:

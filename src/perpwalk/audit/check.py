@@ -131,7 +131,7 @@ def check_run(
     min_accuracy: float = 0.55,
     min_auc: float = 0.5,
     confidence: float = 0.95,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> CheckAnswer:
     """Judge a run's forecasts.
 
@@ -140,7 +140,7 @@ def check_run(
     min_accuracy, min_auc
         Bars that the lower ends of the intervals have to lie above.
     seed
-        Of the bootstrap.
+        Of the bootstrap; the run's own where none is given, as in ``audit.json``.
 
     Raises
     ------
@@ -198,7 +198,7 @@ class _Case:
     seed: int
 
     @classmethod
-    def of(cls, run: Run, confidence: float, seed: int) -> _Case:
+    def of(cls, run: Run, confidence: float, seed: int | None) -> _Case:
         config = config_of(run)
         predictions = predictions_with_thresholds(run)
         interval = parse_duration(config.market.interval, pd.Timedelta(0))
@@ -227,7 +227,7 @@ class _Case:
             parts=parts,
             findings=tuple(findings),
             confidence=confidence,
-            seed=seed,
+            seed=config.seed if seed is None else seed,
         )
 
 

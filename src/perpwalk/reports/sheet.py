@@ -7,7 +7,7 @@ computed by perpwalk from the same days, and computed from every bar.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +100,7 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         "verdict": sheet.audit["verdict"],
         "accepted": words.accepted(sheet.audit["verdict"]),
         "invalid": sheet.invalid,
-        "reasons": reasons(findings),
+        "reasons": words.reasons(findings),
         "problems": [f for f in findings if f["level"] in ("error", "warn")],
         "missing": missing,
         "figures": None if daily is None else _figures(sheet, daily),
@@ -120,11 +120,6 @@ def render_section(sheet: Sheet, daily: pd.Series | None, missing: str | None) -
         "periods": _two_periods(sheet),
     }
     return environment.get_template(TEMPLATE).render(**context)
-
-
-def reasons(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return why the verdict is what it is."""
-    return [f["message"].partition(": ")[2] for f in findings if f["code"] == "R101"]
 
 
 def _two_periods(sheet: Sheet) -> dict[str, str] | None:

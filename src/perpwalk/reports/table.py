@@ -67,7 +67,7 @@ def parts(
 ) -> list[RenderableType]:
     """Return verdict, findings and tables, or the diagnosis alone where the run is invalid."""
     verdict, findings = audit["verdict"], audit["findings"]
-    shown: list[RenderableType] = [_verdict(verdict, findings)]
+    shown: list[RenderableType] = [verdict_panel(verdict, findings)]
     if verdict["overall"] == "invalid":
         note = "The figures of an invalid run are no result; metrics.csv holds them unjudged."
         return [*shown, Text(note, style="bold red")]
@@ -90,7 +90,8 @@ def parts(
 # ── verdict and findings ─────────────────────────────────────────────────────────────────────────
 
 
-def _verdict(verdict: dict[str, Any], findings: Findings) -> RenderableType:
+def verdict_panel(verdict: dict[str, Any], findings: Findings) -> RenderableType:
+    """Return the verdict with its reasons, errors and warnings."""
     overall = verdict["overall"]
     head = Text.assemble(
         (f" {overall.upper()} ", _COLOUR.get(overall, "bold")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -124,6 +124,11 @@ def accepted(verdict: Mapping[str, Any]) -> str | None:
         return None
     who = f" by {word['by']}" if word.get("by") else ""
     return f"accepted{who} at {word['at']}: {word['reason']}"
+
+
+def reasons(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why a verdict is what it is."""
+    return [str(f["message"]).partition(": ")[2] for f in findings if f["code"] == "R101"]
 
 
 def chance(p: float | None) -> str:
