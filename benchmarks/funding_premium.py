@@ -6,8 +6,8 @@
 Binance's hours, mark candles and settlements in ``PERPWALK_DATA``, in windows of so many
 settlements that begin a fifth of their length apart. Per window length: the lowest correlation of
 right rates with the premium; the share of windows accused as they are (D016, D023); of those found
-with all rates negated (D016, over mark candles and over the records' own marks), and with stamps
-so many hours late (D023).
+with all rates negated (D012 by the base rate; D016 over mark candles and over the records' own
+marks), and with stamps so many hours late (D023).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from perpwalk.data import read_bars, read_funding, read_mark
+from perpwalk.data.funding import funding_findings
 from perpwalk.data.premium import Premium, follows_own_marks, follows_premium
 from perpwalk.domain import BarFrame, Finding, FundingFrame, Level, frozen_array
 
@@ -39,7 +40,9 @@ def main() -> None:
     parser.add_argument("--settlements", nargs="+", type=int, default=[300, 1000, 2000, 3000, 7000])
     given = parser.parse_args()
     late = "".join(f"{f'{hours:+d} h':>6}" for hours in LATE)
-    print(f"{'':8}{'n':>6}{'windows':>8}{'lowest':>8}{'accused':>8}{'negated':>8}{'own':>6}{late}")
+    print(
+        f"{'':8}{'n':>6}{'windows':>8}{'lowest':>8}{'accused':>8}{'base':>6}{'candles':>8}{'own':>6}{late}"
+    )
     for symbol in given.symbols:
         bars, premium, rates = read(symbol)
         for count in given.settlements:
@@ -65,6 +68,10 @@ def line(bars: BarFrame, premium: Premium, parts: list[FundingFrame]) -> str:
     lowest = min(related(findings) for findings in found)
     accused = share(bool(warned(findings)) for findings in found)
     turned = [replace(part, rate=frozen_array(-part.rate)) for part in asked]
+    moved = np.zeros(0, dtype=np.int64)
+    base = share(
+        "D012" in warned(funding_findings("", part, moved, naive=False)) for part in turned
+    )
     negated = share("D016" in warned(follows_premium("", part, premium)) for part in turned)
     closes = bars.close_time.asi8
     own = share(
@@ -83,7 +90,9 @@ def line(bars: BarFrame, premium: Premium, parts: list[FundingFrame]) -> str:
         for hours in LATE
     ]
     told = "".join(f"{value:>6.0%}" for value in late)
-    return f"{len(asked):>8}{lowest:>8.2f}{accused:>8.0%}{negated:>8.0%}{own:>6.0%}{told}"
+    return (
+        f"{len(asked):>8}{lowest:>8.2f}{accused:>8.0%}{base:>6.0%}{negated:>8.0%}{own:>6.0%}{told}"
+    )
 
 
 def related(findings: list[Finding]) -> float:

@@ -13,7 +13,7 @@ from tiny_replay import account, at, bars, flat, funding, market, run
 from engine.bridge import bt
 from perpwalk.audit.account import audit_account
 from perpwalk.audit.unpaid import unpaid_notionals
-from perpwalk.data.coverage import apply_missing_funding
+from perpwalk.data.coverage import apply_missing_funding, missing_settlements
 from perpwalk.data.resample import inside, resample
 from perpwalk.domain import Finding, Level, Market
 from perpwalk.ledger import Ledger
@@ -89,6 +89,38 @@ def test_inside_the_bar_the_finer_bars_say_what_was_held() -> None:
     assert [100.0, 100.0] == unpaid_notionals(book, one).tolist()  # at 06:00 and 09:00
 
 
+def test_settlements_after_the_last_bar_of_the_replay_are_not_counted() -> None:
+    """The market has hours that the replay never reached; what stood open at its end stays out."""
+    whole = lacking()
+    part = replace(whole, bars=whole.bars.rows(0, 12))
+    book = run([part], account(leverage=5.0), TARGETS)
+
+    assert unpaid_notionals(book, part).tolist() == unpaid_notionals(book, whole).tolist()
+    book.fills.loc[len(book.fills) - 1, "quantity"] += 1.0  # now something stands open
+    assert unpaid_notionals(book, part).tolist() == unpaid_notionals(book, whole).tolist()
+
+
+def test_a_position_that_the_exchange_closes_in_a_gap_settles_nothing_in_it() -> None:
+    """The next bar would have settled the gap's stamps, on what is carried into it: nothing."""
+    fall = bars([*flat(100, 100, 100, 100), (100, 100, 20, 20), *flat(20, 20, 20)], symbol="AAA")
+    rates = funding({at(n): 1e-4 for n in (1, 2, 7)}, symbol="BBB")
+    short = market(bars(flat(100, 100, 100, 100), symbol="BBB", missing=[2, 3, 4, 5]), rates)
+    plan = {"AAA": 30.0, "BBB": 10.0}
+
+    def act(strategy: Any, bar: int) -> None:
+        if bar == 0:
+            for data in strategy.datas:
+                strategy.order_target_size(data=data, target=plan[data.market.symbol])
+
+    rules = account(leverage=5.0, margin="cross")
+    zero = run([market(fall), made_up(short)], rules, act)
+    book = run([market(fall), short], rules, act)
+
+    assert {"AAA", "BBB"} == set(book.fills["symbol"][book.fills["reason"] == "liquidation"])
+    assert 5 == (zero.funding["assumed"] & (zero.funding["symbol"] == "BBB")).sum()
+    assert assumed_notionals(zero, "BBB") == unpaid_notionals(book, short).tolist() == []
+
+
 def test_one_finding_tells_of_every_contract_and_both_ledgers_stay_as_they_were() -> None:
     """A008 counts and prices what no record paid; the account has no row of it."""
     markets = [lacking("AAA"), lacking("BBB", missing=[9, 10])]
@@ -123,6 +155,15 @@ def test_nothing_is_said_where_nothing_was_held_or_nothing_is_missing() -> None:
     assert [] == told(run([whole], account(), {1: 2.0}), [whole])
     one = lacking()
     assert [] == told(run([one], account(), flat_then), [one])
+
+
+def test_where_records_were_made_up_none_is_missing_any_more() -> None:
+    """Not even where they change the rhythm that would be expected of all of them together."""
+    rates = funding({at(n): 1e-4 for n in (8, 16, 20, 28, 30)})
+    whole = made_up(market(bars(flat(*[100.0] * 38)), rates))
+
+    assert whole.funding.assumed.any()
+    assert [] == missing_settlements(whole.bars, whole.funding).tolist()
 
 
 def test_without_any_record_settlements_are_expected_every_eight_hours() -> None:

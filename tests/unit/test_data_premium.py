@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 
 from perpwalk.config import Simulate
-from perpwalk.data.premium import FEWEST, aligned_premium, follows_own_marks, follows_premium
+from perpwalk.data.premium import (
+    FEWEST,
+    Premium,
+    aligned_premium,
+    follows_own_marks,
+    follows_premium,
+)
 from perpwalk.domain import BarFrame, Finding, FundingFrame, Level, Market, frozen_array, to_ns
 from perpwalk.simulate import simulate_market
 
@@ -110,6 +116,17 @@ def test_rates_of_no_connection_are_doubted_only_where_there_are_many() -> None:
         levels += [f.level for f in told(market, mixed) if f.code == "D016"]
 
     assert [Level.INFO, Level.WARN] == levels
+
+
+def test_the_mean_premium_is_that_of_the_interval_before_a_stamp() -> None:
+    """Both ends belong to their own interval; where one bar is missing the mean is unknown."""
+    hour = HOUR.as_unit("ns").value
+    closes = hour * np.array([1, 2, 3, 4, 6, 7, 8])
+    premium = Premium(closes, np.array([1.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0]), hour)
+
+    mean = premium.before(hour * np.array([2, 4, 6, 8]), np.full(4, 2 * hour))
+
+    assert [1.5, 4.5, None, 8.5] == [None if np.isnan(m) else float(m) for m in mean]
 
 
 def test_where_nothing_can_be_known_nothing_is_said() -> None:

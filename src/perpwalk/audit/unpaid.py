@@ -22,21 +22,14 @@ def unpaid_notionals(ledger: Ledger, market: Market) -> FloatArray:
     candle's close or the trade's. Where ``market.missing_funding: zero`` made up records, none is
     missing: the ledger has them, marked ``assumed``.
     """
-    stamps = _within_replay(missing_settlements(market.bars, market.funding), ledger, market)
+    stamps = missing_settlements(market.bars, market.funding)
+    closes = to_ns(pd.DatetimeIndex(ledger.equity["close_time"]))
+    stamps = stamps[stamps <= closes[-1]] if len(closes) else stamps[:0]
     if not len(stamps):
         return np.zeros(0)
     notional = np.abs(_held_into(stamps, ledger, market)) * _marks(stamps, market)
     held: FloatArray = notional[notional != 0]
     return held
-
-
-def _within_replay(stamps: IntArray, ledger: Ledger, market: Market) -> IntArray:
-    closes = to_ns(pd.DatetimeIndex(ledger.equity["close_time"]))
-    if not len(closes):
-        return stamps[:0]
-    first_open = closes[0] - to_ns(market.bars.interval)
-    within: IntArray = stamps[(stamps > first_open) & (stamps <= closes[-1])]
-    return within
 
 
 def _bar_at(stamps: IntArray, market: Market) -> tuple[IntArray, np.ndarray]:
@@ -56,11 +49,12 @@ def _held_into(stamps: IntArray, ledger: Ledger, market: Market) -> FloatArray:
     fills = ledger.fills[(ledger.fills["symbol"] == market.symbol).to_numpy(dtype=bool)]
     bar, in_gap = _bar_at(stamps, market)
     count = np.searchsorted(fills["bar"].to_numpy(dtype=np.int64), bar, side="right")
-    # A bar settles on what is held at its end. Finer bars inside do so in their turn, and what the
-    # exchange closes in a gap is gone from then on: there the fills' own times count as well.
-    timed = in_gap | (market.inside is not None)
-    by_time = np.searchsorted(to_ns(pd.DatetimeIndex(fills["time"])), stamps, side="right")
-    count = np.where(timed, np.minimum(count, by_time), count)
+    # A bar settles on what is held at its end, a gap on what is carried into the next bar. Finer
+    # bars inside do so in their turn: there the fills' own times count as well.
+    if market.inside is not None:
+        times = to_ns(pd.DatetimeIndex(fills["time"]))
+        by_time = np.searchsorted(times, stamps, side="right")
+        count = np.where(in_gap, count, np.minimum(count, by_time))
     held: FloatArray = np.concatenate(([0.0], np.cumsum(fills["quantity"].to_numpy(dtype=float))))
     return held[count]
 
