@@ -9,6 +9,7 @@ import pandas as pd
 
 from engine.progress import Reporter
 from engine.walkforward import FoldResult
+from perpwalk import owned
 from perpwalk.data import layouts
 from perpwalk.data.tables import STORE, title_of
 from perpwalk.domain import DataSource, Finding, Fold, Level, Market
@@ -23,8 +24,8 @@ class Log:
 
     def _keep(self, text: str) -> None:
         stamp = pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ")
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{stamp} {text}\n")
+        with owned.opened(self._path, "ab") as stream:
+            stream.write(f"{stamp} {text}\n".encode())
 
     def say(self, message: str) -> None:
         """Tell and keep."""

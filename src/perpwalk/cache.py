@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perpwalk import disk, locks, seal, strict
+from perpwalk import disk, locks, owned, seal, strict
 from perpwalk.errors import ConfigError, EnvironmentFailedError
 
 PLACE = "PERPWALK_CACHE"
@@ -129,6 +129,7 @@ class Cache:
         self.counts[kind, "made"] += 1
         temporary = self.root / TEMPORARY / uuid.uuid4().hex
         try:
+            owned.refuse_other(temporary.parent, folder=True)
             (temporary / FILES).mkdir(parents=True)
             write(temporary / FILES)
             self._settle(kind, key, temporary)
@@ -163,6 +164,8 @@ class Cache:
     def _remove(self, place: Path) -> None:
         """Take an entry out of its place in one step, then delete it at leisure."""
         aside = self.root / TEMPORARY / uuid.uuid4().hex
+        if aside.parent.is_symlink():
+            return
         with contextlib.suppress(OSError):  # gone already, or not ours to remove
             aside.parent.mkdir(parents=True, exist_ok=True)
             place.rename(aside)
@@ -182,12 +185,15 @@ class Cache:
         """
         path = self.root / LOCKS / f"{kind}-{key[:32]}"
         with contextlib.ExitStack() as stack:
+            mine = True
             try:
+                owned.refuse_other(path.parent, folder=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 mine = stack.enter_context(locks.held(path, wait=wait))
             except OSError as error:
                 self.trouble = f"{self.root}: {error.strerror or error}"
-                mine = True
+            except EnvironmentFailedError as error:
+                self.trouble = str(error)
             yield mine
 
     # ── staying within bounds ────────────────────────────────────────────────────────────────────
@@ -215,13 +221,16 @@ class Cache:
         """Return when each entry was last used, its size and its place."""
         found = []
         for path in self.root.glob(f"[!.]*/*/*/{ENTRY}"):
+            if any(folder.is_symlink() for folder in list(path.parents)[:3]):
+                continue  # what a link leads to is no entry, and not ours to remove
             with contextlib.suppress(OSError):  # removed while we look
                 found.append((path.stat().st_mtime_ns, _bytes_in(path.parent), path.parent))
         return found
 
     def _clear_leftovers(self) -> None:
         """Remove what killed processes were writing or deleting."""
-        for path in (self.root / TEMPORARY).glob("*"):
+        left = self.root / TEMPORARY
+        for path in () if left.is_symlink() else left.glob("*"):
             with contextlib.suppress(OSError):  # another process finished it just now
                 if time.time() - path.stat().st_mtime > _STALE:
                     shutil.rmtree(path, ignore_errors=True)

@@ -12,13 +12,14 @@ import ctypes
 import fcntl
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from perpwalk import locks
+from perpwalk import locks, owned
 from perpwalk.errors import EnvironmentFailedError
 
 _FICLONE = 0x40049409  # Linux: share the blocks until one of the two is written
@@ -59,10 +60,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _emptied(temporary: Path) -> Iterator[BinaryIO]:
     """Yield a file that is empty and nobody else's; it goes away where the block fails."""
     while True:
-        with temporary.open("ab") as stream:  # unlike "wb" this leaves another's content alone
+        with owned.opened(temporary, "ab") as stream:  # empties nothing yet
             fcntl.flock(stream, fcntl.LOCK_EX)
             if not locks.is_at(temporary, stream.fileno()):
                 continue  # the one before us has moved it to its place
+            if os.fstat(stream.fileno()).st_nlink > 1:  # it has another name: that one keeps it
+                temporary.unlink()
+                continue
             stream.truncate(0)  # of a writer that was killed
             try:
                 yield stream
@@ -82,9 +86,11 @@ def put_folder(fresh: Path, place: Path) -> None:
     Where the system can swap two names, a reader finds the old folder or the new one at any time;
     elsewhere there is a moment without, which ``mend_place`` ends if it comes to last.
     """
-    sync_tree(fresh)
     older = replaced(place)
-    shutil.rmtree(older, ignore_errors=True)
+    for path in (place, older):
+        owned.refuse_other(path, folder=True)
+    sync_tree(fresh)
+    owned.remove_folder(older)
     if not place.exists():
         fresh.rename(place)
     elif _swapped(fresh, place):
@@ -99,11 +105,11 @@ def put_folder(fresh: Path, place: Path) -> None:
 def mend_place(place: Path) -> None:
     """Bring back, or remove, the older folder that was being replaced when a process was killed."""
     older = replaced(place)
-    if not older.is_dir():
-        return
     if place.exists():
-        shutil.rmtree(older, ignore_errors=True)
-    else:
+        owned.remove_folder(older)
+        return
+    owned.refuse_other(older, folder=True)
+    if older.exists():
         older.rename(place)
 
 
@@ -128,13 +134,16 @@ def renewed(place: Path) -> Iterator[Path]:
     """Yield a copy of a folder to be changed, which takes its place when the block ends well.
 
     Files are shared between the two until they are written again, which must be done by
-    ``write_bytes``. The copy has the same name and lies in a folder of the same name.
+    ``write_bytes``. The copy has the same name and lies in a folder of the same name. Of a link to
+    a folder it is the folder that is renewed.
 
     Raises
     ------
     EnvironmentFailedError
         The copy cannot be made or put in its place.
     """
+    if place.is_symlink():
+        place = place.resolve()
     with _beside(place) as beside:
         fresh = beside / place.resolve().parent.name / place.name
         shutil.copytree(place, fresh, copy_function=_linked)
@@ -170,9 +179,11 @@ def written_together(place: Path) -> Iterator[Path]:
 def _beside(place: Path) -> Iterator[Path]:
     """Yield a name beside a folder, where nothing is, to one process at a time."""
     beside = place.with_name(f".{place.name}.renewed")
+    for path in (place, beside, replaced(place)):
+        owned.refuse_other(path, folder=True)
     try:
         with locks.held(place.with_name(f".{place.name}.lock"), wait=True):
-            shutil.rmtree(beside, ignore_errors=True)
+            owned.remove_folder(beside)
             try:
                 yield beside
             finally:
@@ -263,7 +274,7 @@ def scratch() -> Iterator[Path]:
 def _locked_folder(root: Path) -> tuple[Path, BinaryIO]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=root))
-        lock = (folder / _LOCK).open("wb")
+        lock = owned.opened(folder / _LOCK, "ab")
         fcntl.flock(lock, fcntl.LOCK_EX)
         if locks.is_at(folder / _LOCK, lock.fileno()):
             return folder, lock
@@ -272,7 +283,19 @@ def _locked_folder(root: Path) -> tuple[Path, BinaryIO]:
 
 def _sweep(root: Path) -> None:
     """Remove the folders of processes that are gone: nobody holds their locks."""
-    for folder in root.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(OSError), (folder / _LOCK).open("rb") as lock:
+    for folder in filter(_is_mine, root.glob(f"{_SCRATCH}*")):
+        with (
+            contextlib.suppress(OSError, owned.InTheWayError),
+            owned.opened(folder / _LOCK, "rb") as lock,
+        ):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_mine(folder: Path) -> bool:
+    """Return whether a folder is this user's: in a shared one anybody may lay anything."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from perpwalk import owned
+
 
 @contextlib.contextmanager
 def held(path: Path, *, wait: bool) -> Iterator[bool]:
@@ -17,11 +19,13 @@ def held(path: Path, *, wait: bool) -> Iterator[bool]:
 
     Raises
     ------
+    InTheWayError
+        Something else lies there: a link, say, or a pipe.
     OSError
         The file cannot be made.
     """
     while True:
-        with path.open("wb") as stream:
+        with owned.opened(path, "ab") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -40,8 +44,8 @@ def held(path: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def is_at(path: Path, descriptor: int) -> bool:
-    """Return whether an open file is still the one at ``path``."""
+    """Return whether an open file is still the one at ``path`` itself, not behind a link."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False

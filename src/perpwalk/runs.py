@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perpwalk import disk, locks, provenance, run_files, seal, strict
+from perpwalk import disk, locks, owned, provenance, run_files, seal, strict
 from perpwalk.disk import write_bytes
 from perpwalk.domain import DataSource
 from perpwalk.errors import EnvironmentFailedError, PerpwalkError, UsageError, UserError
@@ -143,8 +143,8 @@ class RunFolder:
     def take_up(self, key: str) -> None:
         """Take up kept folds of the same key; discard those of another."""
         marker = self.work / KEY
-        if self.partial.is_symlink():
-            raise UsageError(f"{self.partial} is a link; {_NO_LINKS}")
+        for path in (self.final, disk.replaced(self.final), self.partial):
+            owned.refuse_other(path, folder=True)
         if self.partial.exists() and not (_holds(marker, key) and _holds_no_link(self.partial)):
             shutil.rmtree(self.partial)
         self.work.mkdir(parents=True, exist_ok=True)
@@ -197,14 +197,14 @@ class RunFolder:
         """Remove what is of no use: a run that was replaced, working files of one that is done."""
         disk.mend_place(self.final)
         if not (self.work / KEY).is_file():  # an older run that has swapped places
-            shutil.rmtree(self.partial, ignore_errors=True)
-        if self.final.is_dir():
+            owned.remove_folder(self.partial)
+        if self.final.is_dir() and not self.final.is_symlink():
             shutil.rmtree(self.final / self.work.name, ignore_errors=True)
 
 
 def _holds(marker: Path, key: str) -> bool:
     try:
-        return marker.read_text(encoding="utf-8") == key
+        return strict.file_bytes(marker) == key.encode()
     except (OSError, ValueError):
         return False
 
@@ -344,7 +344,7 @@ def _kept_folds(work: Path) -> list[Path]:
 
 def _remove_if_useless(folder: RunFolder) -> None:
     """Remove a partial folder that holds no finished fold: nothing would be resumed from it."""
-    if folder.partial.exists() and not _kept_folds(folder.work):
+    if folder.partial.is_dir() and not _kept_folds(folder.work):
         shutil.rmtree(folder.partial, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import stat
 import tokenize
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -63,13 +64,18 @@ def refuse_link(path: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a folder that holds a link, however deep; perpwalk writes none."""
+    """Refuse a folder that holds a link, a pipe or a device, however deep; perpwalk writes none."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(place, name)
-            if os.path.islink(path):
+            try:
+                mode = os.lstat(path).st_mode
+            except FileNotFoundError:
+                continue  # removed while we look
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                kind = "a link" if stat.S_ISLNK(mode) else "what is no file"
                 found = Path(path).relative_to(folder).as_posix()
-                raise NotAsWrittenError(f"holds a link, {found[:200]}")
+                raise NotAsWrittenError(f"holds {kind}, {found[:200]}")
 
 
 def text_of(content: bytes) -> str:

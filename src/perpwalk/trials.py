@@ -37,7 +37,7 @@ import numpy as np
 import pandas as pd
 import pydantic
 
-from perpwalk import strict
+from perpwalk import owned, strict
 from perpwalk.domain import Finding, FloatArray, Level
 from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.runs import write_csv
@@ -163,7 +163,7 @@ def begin(
     path = results / LEDGER_FILE
     try:
         results.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
+        owned.opened(path, "ab").close()
     except OSError as error:
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}; give another --out"
@@ -312,7 +312,7 @@ def _record(event: str, trial: str, content: Mapping[str, Any]) -> dict[str, Any
 def _append(path: Path, record: Mapping[str, Any]) -> None:
     """Append one line under the lock; a torn line before it is closed with a line end first."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = owned.descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             tail = _tail(descriptor)
@@ -459,7 +459,7 @@ def read(results: Path, *, lines: int | None = None) -> TrialLedger:
     """Read the ledger of a workspace, or its first ``lines``; an absent one is empty."""
     path = results / LEDGER_FILE
     try:
-        with path.open("rb") as stream:
+        with owned.opened(path, "rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH)
             content = stream.read()
     except FileNotFoundError:

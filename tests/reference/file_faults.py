@@ -131,6 +131,18 @@ class Layer:
         finally:
             self._busy = False
 
+    def once(self, opener: Any) -> Any:
+        """Return what opens a file for ``open``, uncounted: ``open`` itself is the operation."""
+
+        def called(path: Any, flags: int) -> int:
+            self._busy = True
+            try:
+                return opener(path, flags)
+            finally:
+                self._busy = False
+
+        return None if opener is None else called
+
     def inside(self, path: Any, folder: int = -1) -> bool:
         """Return whether a path lies below the root."""
         return _whole(path, folder).startswith(f"{self.root}{os.sep}")
@@ -156,7 +168,7 @@ class Layer:
             writes = set(mode) & set("wax+")
             if not writes or isinstance(file, int) or not layer.inside(file):
                 return real(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+            raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, layer.once(opener))
             if buffering == 0:
                 return raw
             stream: Any = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)

@@ -220,10 +220,16 @@ def test_an_acceptance_is_on_record_and_is_no_trial(tmp_path: Path) -> None:
     assert (1, 3, ()) == (len(found.trials), found.lines, found.findings)
 
 
-def test_an_unwritable_place_is_the_users_to_mend(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_the_users_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A results folder that is a file is refused in words; a full disk is the environment's."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="give another --out"):
         begun(tmp_path / "file")
-    with pytest.raises(EnvironmentFailedError, match="cannot write /dev/full"):
-        trials._append(Path("/dev/full"), {"event": "begun", "id": "0" * 32})
+    full = os.open("/dev/full", os.O_WRONLY)
+    written = os.write
+    monkeypatch.setattr(trials.os, "write", lambda _, content: written(full, content))
+    with pytest.raises(EnvironmentFailedError, match=r"cannot write .*\.jsonl: No space left"):
+        trials.declare(tmp_path, 1)
+    os.close(full)

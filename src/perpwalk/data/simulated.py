@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from perpwalk import disk
+from perpwalk import disk, owned
 from perpwalk.config import Simulate
 from perpwalk.data import faults
 from perpwalk.data.normalise import write_table
@@ -67,7 +67,7 @@ def write_market(out: Path, order: Order) -> dict[str, Any]:
         raise UsageError("faults are made in CSV files; leave out --format or take csv")
     fresh = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)  # of a simulation that was killed
+        owned.remove_folder(fresh)  # of a simulation that was killed
         fresh.mkdir(parents=True)
         truth = _write_all(fresh, order)
         if out.is_dir():
@@ -76,7 +76,8 @@ def write_market(out: Path, order: Order) -> dict[str, Any]:
     except OSError as error:
         raise EnvironmentFailedError(f"{out} cannot be written: {error}") from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        if fresh.is_dir():
+            shutil.rmtree(fresh, ignore_errors=True)
     return truth
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from perpwalk import strict
+from perpwalk import owned, strict
 from perpwalk.data.store.catalog import Catalog
 from perpwalk.data.store.packed import read_partition
 from perpwalk.data.store.series import Rows, joined
@@ -92,9 +92,10 @@ def _vouched(folder: Path, catalog: Catalog) -> list[list[Any]]:
 def _trusted(folder: Path, catalog: Catalog) -> Columns | None:
     """Return the flat copy if its header vouches for it, else None."""
     try:
-        content = np.fromfile(folder / FLAT, dtype=np.uint8)
+        with owned.opened(folder / FLAT, "rb") as stream:
+            content = np.fromfile(stream, dtype=np.uint8)
         of = _vouched(folder, catalog)
-    except OSError:
+    except (OSError, owned.InTheWayError):
         return None
     start = len(_MAGIC) + 8
     if content[: len(_MAGIC)].tobytes() != _MAGIC:

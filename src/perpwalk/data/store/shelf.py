@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from perpwalk import locks, strict
+from perpwalk import locks, owned, strict
 from perpwalk.data.store import columns
 from perpwalk.data.store.catalog import (
     Catalog,
@@ -159,7 +159,7 @@ def open_shelf(root: Path, key: SeriesKey) -> Iterator[Shelf]:
     folder = key.folder(root)
     try:
         (folder / INCOMING).mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        lock = owned.opened(folder / LOCK, "ab")
     except OSError as error:
         raise EnvironmentFailedError(
             f"cannot write to {folder}: {error.strerror}; give another --store"
@@ -175,6 +175,10 @@ def open_shelf(root: Path, key: SeriesKey) -> Iterator[Shelf]:
             raise EnvironmentFailedError(
                 f"another process is writing {key} in {root}; wait for it to end"
             )
+        try:
+            strict.refuse_links(folder)  # what they lead to would be swept
+        except strict.NotAsWrittenError as error:
+            raise DataError(f"{error}; remove it and fetch again", path=folder) from error
         shelf = Shelf(key, folder, read_catalog(folder, key), [])
         shelf.arrived = list(_left_over(folder))
         shelf._sweep()
