@@ -276,9 +276,9 @@ def input_key(config: Config) -> str:
     return _hash(
         market_key(config),
         config.features.model_dump(mode="json"),
-        [_content(file) for file in config.features.modules],
+        config.features.contents(),
         config.label.model_dump(mode="json"),
-        named_by_content(config.label.kind),
+        named_by_content(config.label.kind, "label.kind"),
     )
 
 
@@ -288,7 +288,7 @@ def fit_key(config: Config) -> str:
         input_key(config),
         config.walk_forward.model_dump(mode="json"),
         config.model.model_dump(mode="json"),
-        named_by_content(config.model.kind),
+        named_by_content(config.model.kind, "model.kind"),
         config.seed,
         config.compute.device,
     )
@@ -307,7 +307,3 @@ def order(configs: Sequence[Config]) -> list[int]:
 
 def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _content(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

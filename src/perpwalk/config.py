@@ -54,6 +54,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # YAML has lists, not tuples.
 Texts = Annotated[tuple[str, ...], pydantic.Strict(False), Field(max_length=1000)]
 LONGEST = pd.Timedelta(days=36_525)
+MAX_CODE_BYTES = 16 * 1024**2  # of a file of Python code
 
 
 def parse_duration(text: str, interval: pd.Timedelta) -> pd.Timedelta:
@@ -243,6 +244,10 @@ class FeaturesSection(Section):
     modules: Texts = ()
     clip: Positive = 8.0
     selection: Selection = Selection()
+
+    def contents(self) -> list[str]:
+        """Return the hash of what each of ``modules`` holds."""
+        return [_content(file, "features.modules") for file in self.modules]
 
 
 class LabelSection(Section):
@@ -702,12 +707,12 @@ class Config(Section):
             for kind in DATA_FILES:
                 section[kind] = data_hashes.get(of(kind))
             del section["exchange"], section["store"]  # where from; the hashes say what
-        question["features"]["modules"] = [_content(file) for file in self.features.modules]
-        question["strategy"]["name"] = named_by_content(self.strategy.name)
+        question["features"]["modules"] = self.features.contents()
+        question["strategy"]["name"] = named_by_content(self.strategy.name, "strategy.name")
         slippage = question["broker"]["slippage"]
-        slippage["kind"] = named_by_content(slippage["kind"])
-        question["label"]["kind"] = named_by_content(self.label.kind)
-        question["model"]["kind"] = named_by_content(self.model.kind)
+        slippage["kind"] = named_by_content(slippage["kind"], "broker.slippage.kind")
+        question["label"]["kind"] = named_by_content(self.label.kind, "label.kind")
+        question["model"]["kind"] = named_by_content(self.model.kind, "model.kind")
         for name in ("device", "threads", "seeds", "jobs", "backend", "address", "engine", "check",
                      "deterministic"):  # fmt: skip
             del question["compute"][name]
@@ -720,10 +725,10 @@ def digest_of(question: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def named_by_content(name: str) -> str:
-    """Replace the file in ``path/to/file.py:Name`` by the hash of what it holds."""
+def named_by_content(name: str, key: str) -> str:
+    """Replace the file in ``path/to/file.py:Name``, the value of ``key``, by its content's hash."""
     file, _, attribute = name.rpartition(":")
-    return f"{_content(file)}:{attribute}" if file.endswith(".py") else name
+    return f"{_content(file, key)}:{attribute}" if file.endswith(".py") else name
 
 
 def _beyond(section: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
@@ -763,12 +768,15 @@ def _drawn_apart(section: MarketSection, seed: int) -> MarketSection:
     )
 
 
-def _content(path: str) -> str:
-    """Return the sha256 of a file, or its name where it cannot be read (that is said later)."""
+def _content(path: str, key: str) -> str:
+    """Return the sha256 of code, or its name where it cannot be read (that is said later)."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        content = strict.file_bytes(Path(path), MAX_CODE_BYTES)
     except OSError:
         return path
+    except strict.NotAsWrittenError as error:
+        raise ConfigError(f"{path} {error}; give a file of Python code", key=key) from error
+    return hashlib.sha256(content).hexdigest()
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ended import ending
 
 from engine import crew
 from engine.verify import verify_run
 from perpwalk import run_config, runs
-from perpwalk.config import Config
-from perpwalk.errors import UsageError
+from perpwalk.config import Config, resolve
+from perpwalk.errors import ConfigError, UsageError
 from perpwalk.runs import Run
 
 HERE = Path(run_config.__file__).parent.parent.parent
@@ -231,3 +232,37 @@ def test_a_configuration_beside_whoever_asks_is_not_the_users_own(
 
 def made_from(run: Run, file: str) -> None:
     runs.write_json(run.path / "manifest.json", {"status": "finished", "config_files": [file]})
+
+
+# ── what is named as code is a file of code ──────────────────────────────────────────────────────
+
+NAMED = {
+    "features.modules": lambda path: {"features": {"modules": [path]}},
+    "strategy.name": lambda path: {"strategy": {"name": f"{path}:X"}},
+    "label.kind": lambda path: {"label": {"kind": f"{path}:x"}},
+    "model.kind": lambda path: {"model": {"kind": f"{path}:X"}},
+    "broker.slippage.kind": lambda path: {"broker": {"slippage": {"kind": f"{path}:x"}}},
+}
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder", "a large file"])
+@pytest.mark.parametrize("key", NAMED)
+def test_code_is_read_from_a_file_of_bounded_size(key: str, kind: str, tmp_path: Path) -> None:
+    """What never ends, or is too large to be code, is refused by key and path, at once."""
+    path = tmp_path / "f.py"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as stream:
+            stream.truncate(16 * 1024**2 + 1)
+    config = resolve(NAMED[key](str(path)))
+
+    error = ending(lambda: config.digest({}))
+
+    assert isinstance(error, ConfigError)
+    assert f"config key '{key}': {path} is " in str(error)
+    assert str(error).endswith("; give a file of Python code")
