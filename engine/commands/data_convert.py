@@ -45,7 +45,10 @@ def convert(
         typer.Option(help="With --resample: what becomes of a bar that lacks finer ones."),
     ] = "error",
 ) -> None:
-    """Write any readable file as a plain one: UTC stamps, plain names, checked values."""
+    """Write bars, mark candles or funding as a plain file: UTC stamps, plain names, checked values.
+
+    Any file that a run reads is taken; open interest, which no run reads, is not.
+    """
     from engine.narration import finding_line, taken_for
     from perpwalk.data.market import fixed_length
     from perpwalk.data.normalise import Wanted, convert

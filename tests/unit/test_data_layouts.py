@@ -268,6 +268,31 @@ def test_freqtrades_funding_keeps_the_rate_in_open(tmp_path):
     assert [1e-4, 2e-4, -1e-4, 1e-4, 5e-5] == funding.rate.tolist()
 
 
+def test_binances_funding_without_names_is_known_by_its_hours(tmp_path):
+    """Time, hours of the interval, rate: as the archive writes it where it leaves its names out."""
+    rates = ["0.00010000", "-0.00002300", "0.00007512", "1e-05"]
+    lines = [f"{1704758400000 + 28_800_000 * k},8,{rate}" for k, rate in enumerate(rates)]
+    path = saved(tmp_path / "ETHUSDT-fundingRate-2024-01.csv", "\n".join(lines) + "\n")
+
+    funding, _, source = read_funding(path, symbol="ETHUSDT")
+
+    assert "funding" == kind_of(open_table(path), path)
+    assert "binance-archive" == source.layout
+    assert [float(rate) for rate in rates] == funding.rate.tolist()
+    assert pd.Timestamp("2024-01-09T00Z") == funding.settle_time[0]
+
+
+@pytest.mark.parametrize("cells", ["7,0.0001", "8,0.5", "8,12.5", "8.5,0.0001", "0.0001,8"])
+def test_three_columns_that_are_no_hours_and_rate_are_refused(tmp_path, cells):
+    """A trade's price and size, another order, hours no exchange settles in: nothing is guessed."""
+    path = saved(
+        tmp_path / "x.csv", "".join(f"{1704758400000 + 28_800_000 * k},{cells}\n" for k in range(5))
+    )
+
+    with pytest.raises(DataError, match=r"no header and 3 columns|per settlement|scale|rate"):
+        read_funding(path, symbol="ETHUSDT")
+
+
 @pytest.mark.parametrize(
     ("name", "header", "kind"),
     [

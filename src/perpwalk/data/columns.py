@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from perpwalk.data.convert import texts
-from perpwalk.data.layouts import Layout
+from perpwalk.data.layouts import Layout, are_archived_rates
 from perpwalk.data.names import compact
 from perpwalk.data.tables import Table
 from perpwalk.errors import DataError
@@ -251,9 +251,12 @@ def _funding_by_position(table: Table) -> FundingColumns:
     width = len(table.names)
     if width == 2:
         return FundingColumns(time=0, rate=1, mark=None)
+    if are_archived_rates(table):
+        return FundingColumns(time=0, rate=2, mark=None)
     if width == 6:
         return FundingColumns(0, _rate_among_zeros(table, 1, [2, 3, 4]), None)
     raise table.error(
-        f"has no header and {width} columns; funding needs time and rate, or a header line",
+        f"has no header and {width} columns; funding needs time and rate, or time, hours of the "
+        "interval and rate, or a header line",
         record=0,
     )

@@ -107,7 +107,22 @@ def _binance_archive(table: Table, kind: Kind) -> bool:
             or {"calctime", "lastfundingrate"} <= names
             or {"createtime", "sumopeninterest"} <= names
         )
+    if kind == "funding":
+        return are_archived_rates(table)
     return kind in ("ohlcv", "mark") and len(table.names) == 12 and table.sample[0].isdigit()
+
+
+def are_archived_rates(table: Table) -> bool:
+    """Say whether a file without names holds a time, the hours of an interval and a small rate.
+
+    So Binance's archive writes funding, where it leaves its names out.
+    """
+    if table.has_header or len(table.names) != 3:
+        return False
+    time, hours, rate = (cell.strip() for cell in table.sample)
+    if not time.isdigit() or not re.fullmatch(r"1|2|4|6|8|12|24", hours):
+        return False
+    return re.fullmatch(r"-?0?\.\d+(?:[eE]-\d+)?|-?\d(?:\.\d+)?[eE]-\d+|0", rate) is not None
 
 
 def _binance_api(table: Table, _kind: Kind) -> bool:
