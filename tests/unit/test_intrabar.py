@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from quartered_hours import HOUR, QUARTER, FollowHours, quartered
@@ -13,9 +14,10 @@ from engine import ledger_engine
 from engine.bridge import bt
 from engine.crosscheck import crosscheck
 from engine.replay import ReplayMarket, replay
-from perpwalk.config import BrokerSection, MarketSection
+from perpwalk.config import BrokerSection, MarketSection, resolve
 from perpwalk.data import load_market
 from perpwalk.data.resample import inside, resample
+from perpwalk.data.store import Piece, Rows, SeriesKey, open_shelf
 from perpwalk.domain import Level, Market
 from perpwalk.errors import ConfigError, DataError
 
@@ -151,3 +153,42 @@ def test_a_configuration_keeps_the_finer_bars(tmp_path):
     loaded.bars.to_frame().rename_axis("timestamp").to_csv(hours)
     with pytest.raises(DataError, match="mark candles of 0 days 01:00:00"):
         load_market(section.model_copy(update={"mark": str(hours)}), seed=0)
+
+
+def test_finer_bars_from_the_store_are_replayed_as_those_of_a_file(tmp_path):
+    """Quarters in the store, with their mark candles: fills, equity and second ledger agree."""
+    fine = quartered(3).inside.bars
+    prices = np.array([fine.open, fine.high, fine.low, fine.close, fine.volume])
+    time = fine.open_time.as_unit("ms").asi8
+    span = int(time[0]), int(time[-1]) + QUARTER.value // 10**6
+    for kind, values in (("ohlcv", prices), ("mark", prices[:4] * 1.0001)):
+        with open_shelf(tmp_path, SeriesKey.of("binance", "ABC", kind, "15m")) as shelf:
+            shelf.add([Piece(*span, "api", 0)], Rows(time, values))
+            shelf.fold()
+    with open_shelf(tmp_path, SeriesKey.of("binance", "ABC", "funding", "1h")) as shelf:
+        every = time[32::32]
+        paid = np.array([np.full(len(every), 1e-3), np.full(len(every), np.nan)])
+        shelf.add([Piece(*span, "api", 0)], Rows(every, paid))
+        shelf.fold()
+    stored = {"exchange": "binance", "store": str(tmp_path)}
+    files = {kind: str(tmp_path / f"{kind}.csv") for kind in ("ohlcv", "mark", "funding")}
+    for kind, values in (("ohlcv", prices), ("mark", prices[:4] * 1.0001)):
+        names = ("open", "high", "low", "close", "volume")[: len(values)]
+        table = pd.DataFrame(dict(zip(names, values, strict=True)), index=fine.open_time)
+        table.rename_axis("timestamp").to_csv(files[kind])
+    pd.DataFrame({"timestamp": every, "funding_rate": 1e-3}).to_csv(files["funding"], index=False)
+    common = {"symbol": "ABC", "resample_from": "15m", "intrabar": True}
+    rules = account(leverage=3.0)
+
+    loaded = [
+        load_market(resolve({"market": {**common, **source}}).market, seed=0)
+        for source in (stored, files)
+    ]
+    books = [replay([ReplayMarket(one)], FollowHours, {}, rules) for one in loaded]
+
+    assert loaded[0].inside is not None
+    assert len(fine) == len(loaded[0].inside.bars) == 4 * len(loaded[0].bars)
+    assert len(books[0].fills) > 20
+    pd.testing.assert_frame_equal(books[1].fills, books[0].fills)
+    pd.testing.assert_frame_equal(books[1].equity, books[0].equity)
+    assert Level.INFO == crosscheck(loaded[0], books[0], rules).level
