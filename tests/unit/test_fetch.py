@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from exchange_server import DAY, FAULTS, HOUR, Market, ms
 from fetching import NOW, SINCE, Notes, StillClock, fetched, handed_out_twice, kept, services
 
+from perpwalk import config
 from perpwalk.data.store import SeriesKey, read_catalog
 from perpwalk.data.store.columns import read_columns
+from perpwalk.data.store.market import stored_bars
+from perpwalk.data.store.series import IN_CONTRACTS
 from perpwalk.errors import EnvironmentFailedError, UsageError
-from perpwalk.fetch import net
+from perpwalk.fetch import net, rest
 
 EXCHANGES = ("binance", "bybit", "okx")
 LAST_BAR = ms("2024-07-04T11:00")
@@ -50,6 +54,27 @@ def test_what_is_stored_is_what_the_exchange_has(tmp_path, exchange):
     assert market.funding(start, NOW) == [
         (t, f"{rate:.8f}") for t, rate in zip(time.tolist(), values[0], strict=True)
     ]
+
+
+def test_volumes_that_may_count_contracts_are_doubted_once_and_in_runs(tmp_path, monkeypatch):
+    """A contract is 0.1 ETH: of an exchange that is not known to give coins nobody can tell."""
+    [known] = fetched(services(), tmp_path / "known", exchange="okx", kinds=("ohlcv",))
+    monkeypatch.setattr(rest, "_IN_COINS", frozenset())
+
+    [doubted] = fetched(services(), tmp_path / "store", exchange="okx", kinds=("ohlcv",))
+
+    doubts = [[text for text in one.said if IN_CONTRACTS in text] for one in (known, doubted)]
+    assert [0, 1] == [len(said) for said in doubts]
+    assert "a contract of ETH/USDT:USDT at okx is 0.1 ETH" in doubts[1][0]
+    section = {"exchange": "okx", "symbol": "ETHUSDT", "missing_funding": "drop_features"}
+    for root, codes in (("known", []), ("store", ["D019"])):
+        asked = config.resolve({"market": {**section, "store": str(tmp_path / root)}})
+        bars, findings, _ = stored_bars(
+            asked.market, symbol="ETHUSDT", interval=pd.Timedelta("1h"), gaps="error", since=None,
+            until=None,
+        )  # fmt: skip
+        assert codes == [one.code for one in findings if one.code == "D019"]
+        assert len(bars)
 
 
 def test_open_interest_comes_from_daily_files_and_the_newest_from_the_api(tmp_path):

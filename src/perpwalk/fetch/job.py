@@ -142,6 +142,7 @@ class _Fetching:
         self.now = self.clock.now_ms()
         self.rows = 0
         self.said: list[str] = []
+        self.doubts: list[str] = []
 
     def run(self) -> Outcome:
         """Fetch what is missing, fold it in, and say what is there now."""
@@ -234,6 +235,7 @@ class _Fetching:
                 raise
             self._say(f"{error}; what the archive has is kept")
             return
+        self.doubts = self.api.doubts(self.key)
         self._trust_earlier_clock()
         if listed is not None:
             self._skip_before(listed)
@@ -280,7 +282,8 @@ class _Fetching:
             end = int(found.rows.time[-1]) + reach if len(found.rows) else start
         if end > start:
             where = f"{iso_ms(start)} … {iso_ms(end)}"
-            notes = _refusals(found.refused, where)
+            notes = [*self.doubts, *_refusals(found.refused, where)]
+            self.doubts = []  # said once
             self._keep(
                 [(start, end)], found.rows, f"{iso_ms(start)[:10]} …", notes=notes, source="api"
             )

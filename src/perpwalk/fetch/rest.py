@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from perpwalk.data.store.series import SECOND, Rows, SeriesKey, SeriesKind
+from perpwalk.data.store.series import IN_CONTRACTS, SECOND, Rows, SeriesKey, SeriesKind
 from perpwalk.errors import EnvironmentFailedError, UsageError
 from perpwalk.fetch.net import Clock, Endpoints, NoAnswerError, pause_asked, persist
 
@@ -21,6 +21,8 @@ _PAGES: dict[str, dict[SeriesKind, int]] = {
 }
 _USUAL_PAGE = 100
 _DEPTH_MS = {"open_interest": 30 * 86_400_000}  # Binance keeps a month of it
+# Of these ccxt is known to hand out volumes in coins, whatever the size of a contract.
+_IN_COINS = frozenset({"binanceusdm", "bybit", "okx", "htx"})
 _MARKET_TYPES = {"binanceusdm": ["linear"], "bybit": ["linear"], "okx": ["swap"]}
 
 T = TypeVar("T")
@@ -70,6 +72,23 @@ class Rest:
         """Return when the contract was listed, where the exchange says so."""
         created = self.contract(symbol).get("created")
         return int(created) if created else None
+
+    def doubts(self, key: SeriesKey) -> list[str]:
+        """Say where volumes may count contracts: ccxt hands out the number the exchange wrote.
+
+        Nothing in its record of a market tells which of the two that is, so nothing is multiplied.
+        """
+        if key.kind != "ohlcv" or self._id in _IN_COINS:
+            return []
+        market = self.contract(key.symbol)
+        size = float(market.get("contractSize") or 1)
+        if size == 1:
+            return []
+        return [
+            f"{IN_CONTRACTS}: a contract of {market['symbol']} at {self.name} is {size:g} "
+            f"{market['base']}; hold a bar against a chart, and where they part by that factor "
+            "multiply the volumes by it"
+        ]
 
     def server_time(self) -> int | None:
         """Return the exchange's clock, where it shows one."""

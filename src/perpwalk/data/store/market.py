@@ -31,6 +31,7 @@ from perpwalk.data.store.place import exchange_name, find_store
 from perpwalk.data.store.ranges import Span, subtract
 from perpwalk.data.store.series import (
     DAY,
+    IN_CONTRACTS,
     LONGEST_SETTLEMENT,
     MINUTE,
     Rows,
@@ -316,18 +317,23 @@ def _frame(
 
 def _notes(where: str, catalog: Catalog) -> list[Finding]:
     """Pass on what the fetch had to say."""
-    refused = [note for note in catalog.notes if "refused" in note]
-    if not refused:
-        return []
-    return [
-        Finding(
-            code="D007",
-            level=Level.INFO,
-            where=where,
-            message="the exchange sent rows that no series may hold; they were left out",
-            observed="; ".join(refused[:5]),
-        )
+    found = [
+        Finding(code="D019", level=Level.WARN, where=where, message=note)
+        for note in catalog.notes
+        if note.startswith(IN_CONTRACTS)
     ]
+    refused = [note for note in catalog.notes if "refused" in note]
+    if refused:
+        found.append(
+            Finding(
+                code="D007",
+                level=Level.INFO,
+                where=where,
+                message="the exchange sent rows that no series may hold; they were left out",
+                observed="; ".join(refused[:5]),
+            )
+        )
+    return found
 
 
 # ── what is odd, remembered ──────────────────────────────────────────────────────────────────────

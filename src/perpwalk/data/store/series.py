@@ -20,6 +20,7 @@ from perpwalk.strict import is_reserved
 SeriesKind = Literal["ohlcv", "mark", "funding", "open_interest"]
 KINDS: tuple[SeriesKind, ...] = get_args(SeriesKind)
 
+IN_CONTRACTS = "volumes may count contracts, not coins"  # how a note of a fetch begins
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000  # milliseconds
 LONGEST_SETTLEMENT = 8 * HOUR  # exchanges settle every 1, 2, 4 or 8 hours
 SETTLED = "settled"  # stands for the interval of a series that has its own stamps
