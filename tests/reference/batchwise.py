@@ -21,7 +21,7 @@ class FittedBatchwise(FittedLogistic):
 
     strict: bool = False
 
-    kind: ClassVar[str] = "batchwise:Batchwise"
+    kind: ClassVar[str] = "batchwise:FittedBatchwise"
 
     def predict(self, values: Float32Array, rows: IntArray) -> Prediction:
         logit = self.logit(values, rows)

@@ -153,7 +153,7 @@ def test_a_strategy_that_reads_ahead_is_caught(
     ("full", "strict", "says"),
     [
         (True, False, ["by up to 0."]),
-        (True, True, ["live it failed: ", "p_up of the model 'batchwise:Batchwise' is nan"]),
+        (True, True, ["live it failed: ", "p_up of the model 'batchwise:FittedBatchwise' is nan"]),
         (False, False, []),
     ],
 )
