@@ -18,6 +18,7 @@ from perpwalk.audit.leaking import (
     HONEST_STRATEGY,
     LEAKS,
     STRATEGIES,
+    STRATEGIES_MUST,
     Row,
     detect,
     detect_strategy,
@@ -44,7 +45,7 @@ def _matrix(seed: int) -> None:
         print(_line(detect(leak.name, leak.pipeline, seed), leak.must), flush=True)
     print(_line(detect_strategy("honest strategy", HONEST_STRATEGY, seed), frozenset()))
     for name, strategy in STRATEGIES.items():
-        print(_line(detect_strategy(name, strategy, seed), frozenset({"strategy"})))
+        print(_line(detect_strategy(name, strategy, seed), STRATEGIES_MUST[name]))
 
 
 def _false_alarms(seeds: int) -> None:

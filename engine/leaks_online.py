@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.walkforward import FoldResult
-from perpwalk.audit.leaks.online import Compared
+from perpwalk.audit.leaks.online import ONLINE_BARS, Compared
 from perpwalk.domain import Bar, Market
 from perpwalk.errors import UserError
 from perpwalk.features import FeatureSet
 from perpwalk.signals import LiveSignals
-
-ONLINE_BARS = 24
 
 
 def delivered(

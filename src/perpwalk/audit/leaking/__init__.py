@@ -6,6 +6,7 @@ from perpwalk.audit.leaking.library import (
     HONEST_STRATEGY,
     LEAKS,
     STRATEGIES,
+    STRATEGIES_MUST,
     Leak,
 )
 from perpwalk.audit.leaking.matrix import Row, detect, detect_strategy, matrix_market
@@ -17,6 +18,7 @@ __all__ = [
     "HONEST_STRATEGY",
     "LEAKS",
     "STRATEGIES",
+    "STRATEGIES_MUST",
     "Leak",
     "ReferencePipeline",
     "Row",

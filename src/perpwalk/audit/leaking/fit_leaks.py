@@ -11,6 +11,7 @@ from perpwalk.audit.leaking.reference import (
     Fit,
     honest_split,
     linear,
+    regression,
 )
 from perpwalk.audit.leaks.contract import digest
 from perpwalk.config import WalkForwardSection
@@ -34,6 +35,24 @@ KEEP = 8
 _EPOCHS, _BATCH = 20, 25
 _CALM, _WILD = 0.05, 0.5  # learning rates: a good one, and one whose epochs differ much by luck
 _NEIGHBOURS = 15
+
+
+# ── the rows asked for ───────────────────────────────────────────────────────────────────────────
+
+
+def ranked_in_its_batch(case: Case, rows: IntArray) -> Fit:
+    """Standardise forecasts over the rows that are asked for together."""
+    fitted = regression(case, rows)
+
+    def predict(values: FloatArray) -> FloatArray:
+        p_up = fitted.predict(values)
+        spread = p_up.std()
+        ranked: FloatArray = np.clip(
+            0.5 + 0.1 * (p_up - p_up.mean()) / (spread if spread > 0 else 1.0), 0.0, 1.0
+        )
+        return ranked
+
+    return Fit(fitted.stages, predict)
 
 
 # ── scaler and selection ─────────────────────────────────────────────────────────────────────────

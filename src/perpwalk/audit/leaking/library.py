@@ -16,9 +16,12 @@ DETECTORS = (
     "perturbation",
     "permutation",
     "null market",
+    "null account",
     "planted edge",
     "canaries",
+    "delay sweep",
     "single features",
+    "online signals",
     "labels",
     "folds",
     "strategy",
@@ -71,7 +74,8 @@ LEAKS: tuple[Leak, ...] = (
     _leak("funding before its stamp", "a rate known four hours early", _FUTURE,
           columns=feature_leaks.funding_early),
     _leak("label in the features", "the next return is a feature",
-          _FUTURE | {"single features"}, columns=feature_leaks.next_return),
+          _FUTURE | {"null account", "single features", "delay sweep", "online signals"},
+          columns=feature_leaks.next_return),
     _leak("day's close used intraday", "daily bars joined by date", _FUTURE,
           columns=feature_leaks.days_close),
     _leak("target encoding over all data", "mean label per hour of the week", _FUTURE,
@@ -83,6 +87,8 @@ LEAKS: tuple[Leak, ...] = (
           columns=feature_leaks.some_noise, fit=fit_leaks.stop_on_test),
     _leak("threshold on test", "the threshold from test labels", {"perturbation"},
           threshold=fit_leaks.threshold_on_test),
+    _leak("forecasts ranked in their batch", "standardised over the rows asked for",
+          {"perturbation", "online signals"}, fit=fit_leaks.ranked_in_its_batch),
     _leak("train contains test", "test rows among the rows fitted on",
           {"perturbation", "canaries"}, rows=fit_leaks.train_and_test),
     _leak("no purge, horizon 12", "train and validation reach up to the test",
@@ -104,5 +110,9 @@ LEAKS: tuple[Leak, ...] = (
 STRATEGIES: Mapping[str, StrategyBox] = {
     "strategy fills at its decision's close": strategies.fills_at_decision_close,
     "strategy reads the next bar": strategies.reads_next_bar,
+}
+STRATEGIES_MUST: Mapping[str, frozenset[str]] = {
+    "strategy fills at its decision's close": frozenset({"strategy"}),
+    "strategy reads the next bar": frozenset({"strategy", "null account"}),
 }
 HONEST_STRATEGY: StrategyBox = strategies.honest

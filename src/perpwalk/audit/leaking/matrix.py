@@ -9,10 +9,15 @@ import pandas as pd
 
 from perpwalk.audit.labels import audit_labels
 from perpwalk.audit.leaking.reference import ReferencePipeline
+from perpwalk.audit.leaking.strategies import follow, held
 from perpwalk.audit.leaks.contract import Outcome
+from perpwalk.audit.leaks.null_account import audit_null_account
+from perpwalk.audit.leaks.null_market import null_seed
+from perpwalk.audit.leaks.online import audit_online
 from perpwalk.audit.leaks.planted import audit_planted
 from perpwalk.audit.leaks.strategy import StrategyBox, audit_strategy
 from perpwalk.audit.leaks.suite import LeakReport, Plan, run_suite
+from perpwalk.audit.leaks.surrogates import sign_flipped
 from perpwalk.config import LabelSection, Simulate
 from perpwalk.domain import Finding, Level, Market
 from perpwalk.folds import check_folds
@@ -27,7 +32,7 @@ PLAN = Plan(
     permutations=6,
     null_markets=6,
     planted=False,
-    delay_bars=0,
+    delay_bars=1,
 )
 # Errors of these codes count as an alarm of the label audit; its warnings are about sample size.
 _LABEL_CODES = ("L001", "L002", "L003", "L004", "L005", "L006", "L008")
@@ -60,7 +65,9 @@ def detect(
 ) -> Row:
     """Run every detector on one pipeline over the random walk of ``seed``."""
     market = matrix_market(seed)
-    report = run_suite(pipeline, market, seed, plan)
+    report = run_suite(pipeline, market, seed, plan, account=follow)
+    told = pipeline.live(market, report.control, seed)
+    report = report.with_outcomes(audit_online(told, market.bars.close_time, "the model"))
     if planted:
         longer = matrix_market(seed, PLANTED_BARS)
         report = report.with_outcomes(
@@ -78,10 +85,17 @@ def detect(
 
 
 def detect_strategy(name: str, strategy: StrategyBox, seed: int) -> Row:
-    """Ask a strategy the two questions of ``audit_strategy``."""
-    outcome: Outcome = audit_strategy(strategy, matrix_market(seed, 600), seed)
-    codes = sorted({finding.code for finding in outcome.findings})
-    return Row(name, {"strategy": outcome.caught}, None, tuple(codes))
+    """Ask a strategy the two questions of ``audit_strategy``, and let it trade noise."""
+    market = matrix_market(seed, 600)
+    noise = [sign_flipped(market, null_seed(seed, number)) for number in range(PLAN.null_markets)]
+    gains = [held(strategy(each), each).gains(each) for each in noise]
+    outcomes: list[Outcome] = [
+        audit_null_account(gains, market.bars.interval),
+        audit_strategy(strategy, market, seed),
+    ]
+    codes = sorted({finding.code for outcome in outcomes for finding in outcome.findings})
+    cells = {outcome.detector: outcome.caught for outcome in outcomes}
+    return Row(name, cells, None, tuple(codes))
 
 
 def _labels(pipeline: ReferencePipeline, market: Market, report: LeakReport) -> tuple[Finding, ...]:

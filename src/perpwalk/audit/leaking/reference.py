@@ -10,13 +10,15 @@ what it may; the leaking ones (see the other modules) do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from perpwalk.audit.leaks.canaries import FittedMemoriser
 from perpwalk.audit.leaks.contract import PLAIN, FoldTrace, PipelineOutput, Probe, digest
+from perpwalk.audit.leaks.online import ONLINE_BARS, Compared
+from perpwalk.audit.leaks.surrogates import truncated
 from perpwalk.config import LabelSection, WalkForwardSection
 from perpwalk.domain import (
     UNDEFINED_LABEL,
@@ -243,9 +245,20 @@ class ReferencePipeline:
             ),
         )
 
-    def _fold(
+    def live(self, market: Market, output: PipelineOutput, seed: int) -> Iterator[Compared]:
+        """Forecast again the first decisions of the first and last fold, from what was known then.
+
+        What is fitted stays; features come of the bars until the decision, and each is asked alone.
+        """
+        for trace in (output.folds[0], output.folds[-1]):
+            fitted = self._fitted(output.features, output.labels, trace.fold, seed, PLAIN)
+            for row, batch in zip(trace.fold.test.rows[:ONLINE_BARS], trace.p_up, strict=False):
+                known = self.features(truncated(market, int(row) + 1)).values[-1:]
+                yield Compared(int(row), _number(fitted.forecast(known)[0]), _number(batch))
+
+    def _fitted(
         self, frame: FeatureFrame, labels: LabelFrame, fold: Fold, seed: int, probe: Probe
-    ) -> FoldTrace:
+    ) -> _Fitted:
         raw = Case(frame.values, labels, fold, seed)
         kept = self.select(raw)
         picked = Case(frame.values[:, kept], labels, fold, seed)
@@ -253,19 +266,44 @@ class ReferencePipeline:
         case = Case((picked.values - center) / scale, labels, fold, seed)
         rows = self.rows(case)
         fitted = by_heart(case, rows) if probe.memorise else self.fit(case, rows)
+        return _Fitted(kept, center, scale, case, fitted)
+
+    def _fold(
+        self, frame: FeatureFrame, labels: LabelFrame, fold: Fold, seed: int, probe: Probe
+    ) -> FoldTrace:
+        found = self._fitted(frame, labels, fold, seed, probe)
         asked = np.union1d(fold.validation.rows, fold.test.rows)
-        p_up = np.full(len(case.values), np.nan)
-        p_up[asked] = fitted.predict(case.values[asked])
+        p_up = np.full(len(frame.values), np.nan)
+        p_up[asked] = found.forecast(frame.values[asked])
         return FoldTrace(
             fold=fold,
             fitted={
-                "selection": digest(kept),
-                "scaler": digest(center, scale),
-                **fitted.stages,
+                "selection": digest(found.kept),
+                "scaler": digest(found.center, found.scale),
+                **found.fit.stages,
             },
-            threshold=self.threshold(case, p_up),
+            threshold=self.threshold(found.case, p_up),
             p_up=p_up[fold.test.rows],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """The fitted stages of one fold, and the case they were fitted on."""
+
+    kept: IntArray
+    center: FloatArray
+    scale: FloatArray
+    case: Case
+    fit: Fit
+
+    def forecast(self, values: FloatArray) -> FloatArray:
+        """Return the probabilities of rows of features, shape (m, k)."""
+        return self.fit.predict((values[:, self.kept] - self.center) / self.scale)
+
+
+def _number(p_up: float) -> float | None:
+    return float(p_up) if np.isfinite(p_up) else None
 
 
 def by_heart(case: Case, rows: IntArray) -> Fit:

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from perpwalk.audit.leaks.contract import PipelineOutput
+from perpwalk.audit.leaks.null_account import Held
 from perpwalk.audit.leaks.strategy import StrategyTrace
 from perpwalk.domain import FloatArray, Market
 
@@ -30,6 +32,26 @@ def reads_next_bar(market: Market) -> StrategyTrace:
 def fills_at_decision_close(market: Market) -> StrategyTrace:
     """Decide on the last move and fill at the very close it was read from."""
     return _trade(market, _last_move(market), "decision_close")
+
+
+def held(trace: StrategyTrace, market: Market) -> Held:
+    """Return what a strategy held of one unit; of an order that fills early the gap is left out."""
+    rows = market.bars.close_time.get_indexer(pd.DatetimeIndex(trace.fills["decided_at"]))
+    traded = np.bincount(rows, weights=trace.fills["quantity"], minlength=len(market.bars))
+    return _at_next_open(np.cumsum(traded))
+
+
+def follow(market: Market, output: PipelineOutput) -> FloatArray:
+    """Hold each forecast's side for a bar, and return what that earns."""
+    wanted = np.zeros(len(market.bars))
+    for trace in output.folds:
+        wanted[trace.fold.test.rows] = np.where(trace.p_up > trace.threshold, 1.0, -1.0)
+    return _at_next_open(wanted).gains(market)
+
+
+def _at_next_open(wanted: FloatArray) -> Held:
+    from_open = np.append(0.0, wanted[:-1])
+    return Held(over_gap=np.append(0.0, from_open[:-1]), from_open=from_open)
 
 
 def _last_move(market: Market) -> FloatArray:

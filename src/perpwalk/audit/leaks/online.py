@@ -16,6 +16,7 @@ from perpwalk.audit.leaks.contract import Outcome
 from perpwalk.domain import Finding, Level
 
 AGREEMENT = 1e-6
+ONLINE_BARS = 24  # asked one by one, from the start of a fold
 
 
 @dataclass(frozen=True)
