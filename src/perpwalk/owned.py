@@ -77,8 +77,9 @@ def in_the_way(path: Path, wanted: str) -> InTheWayError:
     except OSError:
         found = "something else"
     return InTheWayError(
-        f"{path} is {found}; perpwalk keeps {wanted} of its own there and follows no link: move it "
-        "away, then give the same command again"
+        f"{path} is {found}; perpwalk keeps {wanted} of its own there"
+        f"{' and follows no link' if found == 'a link' else ''}: move it away, then give the same "
+        "command again"
     )
 
 

@@ -232,10 +232,7 @@ def sweep(
     """
     name = _short_hash("".join(sorted(ratios)).encode())
     path = results / RETURNS_FOLDER / f"sweep-{name}.csv"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFailedError(f"cannot make {path.parent}: {error.strerror}") from error
+    _make_folder(path.parent, parents=True)
     write_csv(path, pd.DataFrame({"digest": list(ratios), "sharpe": list(ratios.values())}))
     content = {
         "experiment": experiment, "variant": variant, "count": len(ratios), "file": path.name,
@@ -263,12 +260,17 @@ def _keep_returns(ledger: Path, digest: str, daily: pd.Series) -> str:
     path = returns_file(ledger.parent, digest)
     frame = pd.DataFrame({"day": pd.DatetimeIndex(daily.index).strftime("%Y-%m-%d"),
                           "return": daily.to_numpy()}).tail(MOST_DAYS)  # fmt: skip
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFailedError(f"cannot make {path.parent}: {error.strerror}") from error
+    _make_folder(path.parent)
     write_csv(path, frame)
     return _short_hash(path.read_bytes())
+
+
+def _make_folder(folder: Path, *, parents: bool = False) -> None:
+    owned.refuse_other(folder, folder=True)
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFailedError(f"cannot make {folder}: {error.strerror}") from error
 
 
 def returns_file(results: Path, digest: str) -> Path:

@@ -227,7 +227,14 @@ def take_up(results: Path) -> None:
     runs.take_up_whole(results, key="k", **ASKED)
 
 
+def sweep(results: Path) -> None:
+    """Record a sweep, and its ratios beside the ledger."""
+    asked = {"experiment": "x", "variant": "base", "worth": 1.0, "bar_seconds": 3600.0}
+    trials.sweep(results, ratios={"d" * 64: 0.1}, **asked)
+
+
 FOLDERS: dict[str, tuple[str, Act]] = {
+    "returns beside the ledger": (trials.RETURNS_FOLDER, sweep),
     "a half-made run": (f"{RUN}.partial", make),
     "a half-made run, looked at": (f"{RUN}.partial", take_up),
     "a run's own place": (RUN, make),
