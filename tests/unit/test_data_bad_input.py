@@ -345,6 +345,20 @@ def test_frozen_and_idle_bars_are_reported(tmp_path):
     ] == messages
 
 
+def test_a_thin_bar_before_a_gap_is_not_taken_for_a_forming_one(tmp_path):
+    """Where bars are missing the next open has no reason to meet its close."""
+    frame = market()
+    frame.loc[70, "volume"] *= 0.05
+    frame = frame.drop(index=range(71, 76))
+    frame.to_parquet(tmp_path / "bars.parquet")
+
+    _, findings, _ = read_bars(
+        tmp_path / "bars.parquet", symbol="ETHUSDT", interval=HOUR, gaps="drop"
+    )
+
+    assert "D011" not in {finding.code for finding in findings}
+
+
 def test_bars_saved_while_forming_are_suspected(tmp_path):
     """A bar of little volume whose close the next open does not meet, and a thin last bar."""
     frame = market()

@@ -182,7 +182,7 @@ def test_every_gap_is_counted_and_listed(good, tmp_path):
     assert list(range(20, 0, -1)) == [one["rows"] for one in gaps["list"]]
     assert "20, of 210 rows in all, the longest of 20" in page
     assert all(f"<td>{utc(start)}</td>" in page for start, _ in found.files[0].facts.gaps)
-    assert "and 17 shorter ones in x.csv: --json or --html list them" in screen.getvalue()
+    assert "and 17 more in x.csv, none longer: --json or --html list them" in screen.getvalue()
     assert [["20", "210"]] == [
         line.split()[-3:-1] for line in screen.getvalue().splitlines() if "1,290" in line
     ]

@@ -146,7 +146,7 @@ def oddities(
     """Return what is odd about bars on which a run is possible all the same."""
     return (
         *outlier_findings(where, ns, prices, interval, with_volume=with_volume),
-        *price_findings(where, ns, prices, with_volume=with_volume),
+        *price_findings(where, ns, prices, interval, with_volume=with_volume),
         *origin_findings(where, ns, prices, with_volume=with_volume),
     )
 

@@ -114,6 +114,19 @@ def _set(column: str, value: float) -> Callable[[pd.DataFrame, np.random.Generat
     return make
 
 
+def _times(column: str, factor: float) -> Callable[[pd.DataFrame, np.random.Generator, int], Made]:
+    """Multiply single values; a price takes its bar's high along."""
+
+    def make(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
+        rows, made = _places(frame, rng, count), frame.copy()
+        made.loc[rows, column] = frame.loc[rows, column] * factor
+        if column in _PRICES:
+            made.loc[rows, "high"] = made.loc[rows, ["high", column]].max(axis=1)
+        return made, _stamps(frame, rows)
+
+    return make
+
+
 def _frozen(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
     made, touched = frame.copy(), []
     for start in _places(frame, rng, count).tolist():
@@ -123,31 +136,11 @@ def _frozen(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
     return made, touched
 
 
-def _outlier(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
-    rows, made = _places(frame, rng, count), frame.copy()
-    made.loc[rows, "close"] = frame.loc[rows, "close"] * 10
-    made.loc[rows, "high"] = made.loc[rows, ["high", "close"]].max(axis=1)
-    return made, _stamps(frame, rows)
-
-
 def _wick(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
     """Put highs far up and lows far down by turns; open and close stay."""
     rows, made = _places(frame, rng, count), frame.copy()
     made.loc[rows[::2], "high"] = frame.loc[rows[::2], "high"] * 1.8
     made.loc[rows[1::2], "low"] = frame.loc[rows[1::2], "low"] * 0.2
-    return made, _stamps(frame, rows)
-
-
-def _wrong_open(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
-    rows, made = _places(frame, rng, count), frame.copy()
-    made.loc[rows, "open"] = frame.loc[rows, "open"] * 1.3
-    made.loc[rows, "high"] = made.loc[rows, ["high", "open"]].max(axis=1)
-    return made, _stamps(frame, rows)
-
-
-def _wild_volume(frame: pd.DataFrame, rng: np.random.Generator, count: int) -> Made:
-    rows, made = _places(frame, rng, count), frame.copy()
-    made.loc[rows, "volume"] = frame.loc[rows, "volume"] * 10_000
     return made, _stamps(frame, rows)
 
 
@@ -222,10 +215,10 @@ FAULTS: dict[str, Fault] = {
     "shuffle": Fault("ohlcv", 3, "neighbouring rows are exchanged", _shuffle),
     "frozen": Fault("ohlcv", 3, "a bar is repeated four times", _frozen),
     "zero-volume": Fault("ohlcv", 5, "bars without volume", _set("volume", 0.0)),
-    "outlier": Fault("ohlcv", 2, "closes ten times too high", _outlier),
+    "outlier": Fault("ohlcv", 2, "closes ten times too high", _times("close", 10)),
     "wick": Fault("ohlcv", 2, "a high 1.8 times too high, a low at a fifth", _wick),
-    "wrong-open": Fault("ohlcv", 2, "opens 1.3 times too high", _wrong_open),
-    "wild-volume": Fault("ohlcv", 2, "volumes 10,000 times too large", _wild_volume),
+    "wrong-open": Fault("ohlcv", 2, "opens 1.3 times too high", _times("open", 1.3)),
+    "wild-volume": Fault("ohlcv", 2, "volumes 10,000 times too large", _times("volume", 1e4)),
     "high-below-low": Fault("ohlcv", 2, "high and low are exchanged", _high_below_low),
     "nan": Fault("ohlcv", 2, "closes are empty", _set("close", float("nan"))),
     "negative": Fault("ohlcv", 2, "lows are below 0", _set("low", -1.0)),

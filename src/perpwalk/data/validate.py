@@ -229,14 +229,16 @@ def check_belonging(table: Table, columns: BarColumns, prices: Prices) -> None:
 # ── oddities ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def price_findings(where: str, ns: IntArray, prices: Prices, *, with_volume: bool) -> list[Finding]:
+def price_findings(
+    where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta, *, with_volume: bool
+) -> list[Finding]:
     """Return findings on idle, frozen and half-finished bars; mark candles only freeze."""
     if not with_volume:
         return _frozen(where, ns, prices)
     return [
         *_frozen(where, ns, prices),
         *_idle(where, ns, prices),
-        *_unfinished(where, ns, prices),
+        *_unfinished(where, ns, prices, interval),
     ]
 
 
@@ -280,7 +282,7 @@ def _frozen(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
     ]
 
 
-def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
+def _unfinished(where: str, ns: IntArray, prices: Prices, interval: pd.Timedelta) -> list[Finding]:
     """Find bars that look saved while still forming.
 
     Inside the file such a bar's close does not meet the next open while its volume is low; on a
@@ -290,7 +292,8 @@ def _unfinished(where: str, ns: IntArray, prices: Prices) -> list[Finding]:
         return []
     jump = np.abs(prices.open[1:] / prices.close[:-1] - 1)
     typical = float(np.median(prices.high / prices.low)) - 1
-    suspects = np.flatnonzero((jump > 0.01 * typical) & (prices.volume[:-1] > 0))
+    adjacent = np.diff(ns) == interval.as_unit("ns").value  # over a gap the price may go anywhere
+    suspects = np.flatnonzero((jump > 0.01 * typical) & (prices.volume[:-1] > 0) & adjacent)
     # Most closes miss the next open by a tick. In 57,000 good hourly bars of ETH these bounds
     # suspect a handful, most of them in the first thin weeks.
     far = jump[suspects] / typical

@@ -42,7 +42,9 @@ def _gaps(one: Examined, console: Console) -> None:
     ]
     more = one.facts.gap_count - GAPS_SHOWN
     if more > 0:
-        lines.append(f"and {more:,} shorter ones in {one.series.title}: --json or --html list them")
+        lines.append(
+            f"and {more:,} more in {one.series.title}, none longer: --json or --html list them"
+        )
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 

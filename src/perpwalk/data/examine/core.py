@@ -290,7 +290,7 @@ def _gaps(one: Examined) -> Iterator[Finding]:
         return
     shown = "; ".join(f"{count:,} from {utc(start)}" for start, count in facts.gaps[:LISTED])
     if facts.gap_count > LISTED:
-        shown += f"; and {facts.gap_count - LISTED:,} shorter gaps"
+        shown += f"; and {facts.gap_count - LISTED:,} more gaps, none longer"
     code = "D013" if one.series.kind == "funding" else "D006"
     message = (
         f"rows missing: {facts.missing:,} of {facts.expected:,} ({facts.coverage:.2%} covered)"
