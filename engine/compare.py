@@ -171,7 +171,7 @@ def _answer(
     finished = [(one.config, one.run) for one in asked if one.run is not None]
     for _, run in finished:
         runs.require_sealed(run)
-    known = [] if force else [*finished, *_on_disk(asked, out)]
+    known = [] if force else [*finished, *_on_disk(asked, out, tell)]
     shared = Shared(known, reports=reports_too, memory=memory)
     answers: dict[int, Answered] = {}
     places = making.order([one.config for one in asked])
@@ -192,7 +192,7 @@ def _answer(
     return [answers[place] for place in range(len(asked))]
 
 
-def _on_disk(asked: Sequence[Asked], out: Path) -> list[tuple[Any, Run]]:
+def _on_disk(asked: Sequence[Asked], out: Path, tell: Reporter) -> list[tuple[Any, Run]]:
     """Return finished runs of the asked variants: their fits may serve the others.
 
     The digest needs the data; a folder's configuration does not, and says whether its fits fit.
@@ -200,7 +200,7 @@ def _on_disk(asked: Sequence[Asked], out: Path) -> list[tuple[Any, Run]]:
     wanted = {making.fit_key(one.config) for one in asked if one.run is None}
     found = []
     for experiment in {one.config.name for one in asked if one.run is None}:
-        for one in variants.finished_in(out / experiment):
+        for one in variants.finished_in(out / experiment, passing_over=tell):
             if making.fit_key(one.config) in wanted and one.run is not None:
                 found.append((one.config, one.run))
     return found

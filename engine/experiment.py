@@ -57,7 +57,7 @@ def run_experiment(
     out
         The results folder; the run is kept in ``out/<name>/<variant>-<hash8>``.
     force
-        Make the run again although a finished one is there.
+        Make the run again whatever lies in its place; that is not even read.
     prior_trials
         How many variants were tried before or elsewhere; None says nothing. It is recorded in the
         trial ledger and holds for the workspace; it does not change the question.
@@ -94,16 +94,18 @@ def run_experiment(
     if whole is not None:
         tell.say(f"{whole} was whole when its process ended: it stands in its place now")
         force = False  # it is what was asked for
-    answered = runs.find_answer(out, experiment=config.name, variant=variant, digest=digest)
+    answered = None if force else runs.find_answer(
+        out, experiment=config.name, variant=variant, digest=digest
+    )  # fmt: skip
     if answered is not None and config.compute.deterministic and not is_exact(answered):
         tell.say(f"{answered.path} was not computed with compute.deterministic; it is made again")
         answered = None
-    lacks = None if answered is None or force else _lacking(config, answered)
+    lacks = None if answered is None else _lacking(config, answered)
     if answered is not None and lacks is not None:
         tell.say(f"{answered.path} answers this; {lacks}")
         known = Outside.of(answered.audit).placebo
         make = make.taking_from(config, answered)
-    elif answered is not None and not force:
+    elif answered is not None:
         tell.say(f"this question has been answered before; --force makes it again: {answered.path}")
         _end_trial(out, config, answered, bar_seconds)
         if prior_trials is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from engine.progress import Reporter
 from perpwalk import config as configuration
 from perpwalk import layers, runs
 from perpwalk.config import Config
@@ -178,10 +179,21 @@ def _open(item: Item, overrides: Sequence[str]) -> list[Asked | Layered]:
     return found
 
 
-def finished_in(folder: Path) -> list[Asked]:
-    """Return the finished runs of an experiment's folder; none where there is no such folder."""
-    places = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [_finished(runs.load_run(place)) for place in places if _is_finished(place)]
+def finished_in(folder: Path, passing_over: Reporter | None = None) -> list[Asked]:
+    """Return the finished runs of an experiment's folder; none where there is no such folder.
+
+    ``passing_over`` is told of a run that cannot be read, and the others are returned; without it
+    that is a UsageError.
+    """
+    found = []
+    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            found += [_finished(runs.load_run(place))] if _is_finished(place) else []
+        except UsageError as error:
+            if passing_over is None:
+                raise
+            passing_over.say(f"passed over: {error}")
+    return found
 
 
 def _is_finished(path: Path) -> bool:

@@ -270,9 +270,10 @@ def load(path: str | Path) -> Run:
     Raises
     ------
     UsageError
-        There is no finished run.
+        There is no finished run, or it is not as it was written (the message names a file;
+        ``perpwalk check`` and ``verify`` say more, and pandas reads its tables as they are).
     """
-    return Run(runs.load_run(path).path)
+    return Run(runs.open_sealed(path).path)
 
 
 def sweep(

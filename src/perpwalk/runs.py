@@ -595,42 +595,101 @@ def without_links(folder: Path) -> Run:
     return Run(folder)
 
 
+def open_sealed(path: Path | str) -> Run:
+    """Open a finished run that is as it was written, files of yours beside its own apart.
+
+    Raises
+    ------
+    UsageError
+        There is no finished run, or the first file of it that is not as it was.
+    """
+    while True:
+        run = load_run(path)
+        read = run.path.stat()
+        try:
+            require_sealed(run)
+        except UsageError:
+            # Somebody may have put a renewed one in its place while this one was looked at.
+            if os.path.samestat(read, run.path.stat()):
+                raise
+        else:
+            return run
+
+
 def find_answer(out: Path, *, experiment: str, variant: str, digest: str) -> Run | None:
     """Return the finished run that answers a question, whatever variant it was asked as.
 
-    The one called ``variant`` first; None where the question has not been answered.
+    The one called ``variant`` first; None where the question has not been answered. Only a run
+    that is as it was written answers. One of another variant that is not is passed over: it
+    stays where it is, beside the run that is made.
+
+    Raises
+    ------
+    UsageError
+        What lies in the question's own place is not as it was written. It may hold what somebody
+        wrote into it, and is not replaced unasked.
     """
-    folder = out / experiment
-    own = folder / f"{variant}-{digest[:8]}"
-    others = sorted(folder.glob(f"*-{digest[:8]}")) if folder.is_dir() else []
-    for path in dict.fromkeys([own, *others]):
-        if not (path / "manifest.json").is_file():
-            continue
-        manifest = Run(path).manifest
-        if manifest.get("status") == "finished" and manifest.get("config_hash") == digest:
-            return without_links(path)
+    own = _folder(out, experiment, variant, digest).final
+    if own.is_dir():
+        answer = _sealed_in_place(own)
+        if answer.question == digest:
+            return answer
+    for path in sorted(own.parent.glob(f"*-{digest[:8]}")):
+        if path != own and _answers(path, digest):
+            return Run(path)
     return None
 
 
-def list_runs(results: Path) -> pd.DataFrame:
-    """List runs under ``results``: experiment, run, status, verdict, started, path.
+def _sealed_in_place(own: Path) -> Run:
+    try:
+        return open_sealed(own)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}. It is no answer, and nothing but --force replaces it"
+        ) from error
 
-    A partial folder is *interrupted*: nothing is known of it but that it did not finish.
+
+def _answers(path: Path, digest: str) -> bool:
+    try:
+        return open_sealed(path).question == digest
+    except UsageError:
+        return False
+
+
+def list_runs(results: Path) -> pd.DataFrame:
+    """List runs under ``results``: experiment, run, status, verdict.
+
+    A partial folder is *interrupted*: nothing is known of it but that it did not finish. One whose
+    documents are not as they were written, or cannot be read, is *damaged*, with the reason; of the
+    others only these documents are looked at, not every file.
     """
     rows = []
     for folder in sorted(results.glob("*/*")) if results.is_dir() else ():
         if not folder.is_dir() or folder.name.startswith("."):
             continue
-        if folder.name.endswith(PARTIAL):
-            folds = len(_kept_folds(folder / "work"))
-            rows.append((folder.parent.name, folder.name, "interrupted", f"{folds} folds kept"))
-        elif (folder / "manifest.json").is_file():
-            run = Run(folder)
-            judged = run.audit.get("verdict", {})
-            verdict = judged.get("overall", "unknown")
-            verdict += " (accepted)" if judged.get("accepted") else ""
-            rows.append((folder.parent.name, folder.name, run.manifest["status"], verdict))
+        try:
+            found = _listed(folder)
+        except UsageError as error:
+            found = "damaged", str(error).removeprefix(f"{folder}/").removeprefix(f"{folder} ")
+        except OSError as error:
+            found = "damaged", f"cannot be read: {error.strerror or error}"
+        if found is not None:
+            rows.append((folder.parent.name, folder.name, *found))
     return pd.DataFrame(rows, columns=["experiment", "run", "status", "verdict"])
+
+
+def _listed(folder: Path) -> tuple[str, str] | None:
+    """Return status and verdict of a run's folder, None where it is none."""
+    if folder.name.endswith(PARTIAL):
+        return "interrupted", f"{len(_kept_folds(folder / 'work'))} folds kept"
+    if not (folder / seal.MANIFEST).is_file():
+        return None
+    run = Run(folder)
+    judged = run.audit["verdict"]
+    for one in seal.broken(run.manifest, folder, only=["audit.json"]):
+        raise UsageError(f"{one.file} {one.what} since it was written; {_AGAIN}")
+    accepted = " (accepted)" if judged.get("accepted") else ""
+    return run.manifest["status"], f"{judged['overall']}{accepted}"
 
 
 def plain(value: Any) -> Any:

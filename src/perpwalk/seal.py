@@ -80,19 +80,26 @@ def seal_of(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def broken(manifest: Mapping[str, Any], folder: Path) -> tuple[Break, ...]:
-    """Return every file of ``folder`` that is not as sealed, the manifest first; empty if whole."""
+def broken(
+    manifest: Mapping[str, Any], folder: Path, *, only: Sequence[str] | None = None
+) -> tuple[Break, ...]:
+    """Return every file of ``folder`` that is not as sealed, the manifest first; empty if whole.
+
+    ``only`` names the files to be looked at besides the manifest; None is all of them.
+    """
     files = manifest.get("files")
     if not isinstance(files, Mapping) or "seal" not in manifest:
         return (Break(MANIFEST, "not sealed"),)
-    return tuple(_broken(manifest, files, folder))
+    return tuple(_broken(manifest, files, folder, only))
 
 
-def _broken(manifest: Mapping[str, Any], files: Mapping[str, str], folder: Path) -> Iterator[Break]:
+def _broken(
+    manifest: Mapping[str, Any], files: Mapping[str, str], folder: Path, only: Sequence[str] | None
+) -> Iterator[Break]:
     if manifest["seal"] != seal_of(manifest):
         yield Break(MANIFEST, "changed")
-    there = _files(folder)
-    for name in sorted({*files, *there}):
+    there = _files(folder) if only is None else [name for name in only if (folder / name).is_file()]
+    for name in sorted({*files, *there} if only is None else only):
         if name not in files:
             yield Break(name, "added")
         elif name not in there:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from hand_made_book import HOUR, Book
 
-from perpwalk import metrics, runs, trades
+from perpwalk import metrics, runs, seal, trades
 from perpwalk.audit.document import audit_document
 from perpwalk.audit.evidence import gather_evidence
 from perpwalk.audit.predictions import audit_predictions
@@ -145,7 +145,8 @@ def write_run(
     config = Config(report=ReportSection(confidence=confidence))
     runs.write_text(folder / "config.yaml", config.to_yaml())
     runs.write_parquet(folder / "predictions.parquet", predictions.drop(columns="threshold"))
-    runs.write_json(folder / "manifest.json", {"status": "finished", "note": NASTY})
+    manifest = {"status": "finished", "note": NASTY}
+    runs.write_json(folder / "manifest.json", seal.sealed(manifest, folder))
     return runs.load_run(folder)
 
 
