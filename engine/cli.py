@@ -7,13 +7,13 @@ Heavy packages are imported inside the commands, so that ``--help`` does not pay
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from engine import stopping
 from engine.commands.compare import EngineOption, SecondOption, compare, engine_settings
@@ -23,11 +23,13 @@ from engine.commands.options import (
     BackendOption,
     CodeOption,
     JobsOption,
+    OutOption,
     crew_settings,
 )
 from engine.commands.placebo import placebo
 from engine.commands.sweep import sweep
 from perpwalk.errors import PerpwalkError
+from perpwalk.terminal import Terminal, write, write_json
 
 if TYPE_CHECKING:
     from perpwalk.runs import Run
@@ -44,8 +46,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out_console = Console()
-err_console = Console(stderr=True)
+out_console = Terminal()
+err_console = Terminal(stderr=True)
 _debug = False
 
 ConfigArgument = Annotated[Path, typer.Argument(help="Configuration, a YAML file.")]
@@ -63,7 +65,6 @@ AcceptOption = Annotated[
         help="Record why a SUSPECT result may be believed; it then exits 0. Never an INVALID one.",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Results folder.")]
 
 
 def _version(wanted: bool) -> None:
@@ -127,7 +128,7 @@ def run(
     layered = layers.read(config, [*(overrides or ()), *options])
     resolved = configuration.of_layers(layered)
     if print_config:
-        sys.stdout.write(resolved.to_yaml())
+        write(resolved.to_yaml())
         return
     from engine import audits, standing
     from engine.alarm import run_and_search
@@ -228,7 +229,7 @@ def check(
     judged = _accepted(load_run(run_folder), accept_suspect)
     answer = check_run(judged, min_accuracy=min_accuracy, min_auc=min_auc)
     if as_json:
-        sys.stdout.write(answers.as_json(answer))
+        write_json(answers.as_json(answer))
     else:
         answers.show_check(answer, out_console)
     raise typer.Exit(answer.exit_code)
@@ -242,7 +243,7 @@ def verify(run_folder: RunArgument, code: CodeOption = None, as_json: JsonOption
 
     found = verify_run(run_folder, code=code or ())
     if as_json:
-        sys.stdout.write(answers.as_json(found))
+        write_json(answers.as_json(found))
     else:
         answers.show_verification(found, out_console)
     raise typer.Exit(found.exit_code)
@@ -273,7 +274,7 @@ def audit(
     with reporter(err_console) as tell:
         found, kept = audits.made(out, resolved, full=full, reporter=tell)
     if as_json:
-        sys.stdout.write(json.dumps(leaks.document(found), indent=2, allow_nan=False) + "\n")
+        write_json(json.dumps(leaks.document(found), indent=2, allow_nan=False) + "\n")
     else:
         leaks.show(found, out_console)
         out_console.print(f"kept in {kept}", highlight=False, soft_wrap=True)
@@ -334,6 +335,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            begun = str(error.filename or "")[:60]
+            _fail(f"'{begun}…': no file can have so long a name here; give a shorter one", 2)
         _fail(f"the environment failed: {error}", EXIT_DISK)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
         _fail(
@@ -351,9 +355,4 @@ def _fail(message: str, code: int) -> None:
 
 
 def _say(message: str) -> None:
-    # A message may quote a file, and a file may hold what steers a terminal.
-    plain = "".join(
-        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for sign in message
-    )
-    err_console.print(plain, markup=False, highlight=False, soft_wrap=True)
+    err_console.print(message, highlight=False, soft_wrap=True)

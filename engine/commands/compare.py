@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from engine.commands.options import AddressOption, BackendOption, JobsOption, crew_settings
+from engine.commands.options import (
+    AddressOption,
+    BackendOption,
+    JobsOption,
+    OutOption,
+    crew_settings,
+)
+from perpwalk.terminal import Terminal, write_json
 
 EngineOption = Annotated[
     Literal["backtrader", "ledger"] | None,
@@ -54,7 +59,7 @@ def compare(
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Override a key of every configuration."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Results folder.")] = Path("results"),
+    out: OutOption = Path("results"),
     reports: Annotated[
         bool, typer.Option("--reports", help="Give each variant its tearsheet and page too.")
     ] = False,
@@ -87,7 +92,7 @@ def compare(
     from perpwalk.comparison.record import as_document
     from perpwalk.reports import comparison_table
 
-    with reporter(Console(stderr=True)) as tell:
+    with reporter(Terminal(stderr=True)) as tell:
         found = comparing.compare(
             items,
             out=out,
@@ -105,10 +110,9 @@ def compare(
             reporter=tell,
         )
     if as_json:
-        json.dump(as_document(found), sys.stdout, allow_nan=False, ensure_ascii=False)
-        sys.stdout.write("\n")
+        write_json(json.dumps(as_document(found), allow_nan=False, ensure_ascii=False) + "\n")
     else:
-        console = Console()
+        console = Terminal()
         comparison_table.show(found, console)
         console.print(f"comparison in {found.path}", highlight=False, soft_wrap=True)
     raise typer.Exit(found.exit_code)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from perpwalk.errors import UsageError
+from perpwalk.terminal import Terminal, write_json
 
 
 def check(
@@ -65,10 +64,11 @@ def check(
     if page is not None:
         data_page.write(found, page)
     if as_json:
-        json.dump(found.as_dict(), sys.stdout, indent=2, allow_nan=False, ensure_ascii=False)
-        sys.stdout.write("\n")
+        write_json(
+            json.dumps(found.as_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        )
     else:
-        console = Console()
+        console = Terminal()
         data_table.show(found, console)
         if page is not None:
             console.print(f"wrote {page}", highlight=False, soft_wrap=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+
+from perpwalk.terminal import Terminal
 
 FormatOption = Annotated[
     str, typer.Option("--format", help="Whose file it is; `perpwalk data formats` lists them.")
@@ -69,14 +70,14 @@ def convert(
             partial=partial,
         ),
     )
-    console = Console()
+    console = Terminal()
     lines = [
         f"{source}: {made.source.kind}, {made.source.rows:,} rows, {taken_for(made.source)}",
         *(finding_line(finding) for finding in made.findings),
         f"wrote {made.path}: {made.rows:,} rows",
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def formats() -> None:
@@ -90,4 +91,4 @@ def formats() -> None:
     table.add_column("written by")
     for layout in LAYOUTS:
         table.add_row(layout.name, layout.title)
-    Console().print(table)
+    Terminal().print(table)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
+
+from perpwalk.terminal import Terminal
 
 if TYPE_CHECKING:
     from perpwalk.data.store import SeriesKey
@@ -50,9 +51,9 @@ def fetch(
 
     root = find_store(store)
     endpoints = fetching.Endpoints.from_environment()
-    console = Console()
+    console = Terminal()
     for asked, root_of in _asked(what, interval, since, until, kinds, source, root, store is None):
-        with _listener(Console(stderr=True)) as listener:
+        with _listener(Terminal(stderr=True)) as listener:
             outcomes = fetching.fetch(asked, root_of, endpoints=endpoints, listener=listener)
         for outcome in outcomes:
             _show(outcome, console)
@@ -86,7 +87,7 @@ def _asked(
     ]
 
 
-def _show(outcome: Outcome, console: Console) -> None:
+def _show(outcome: Outcome, console: Terminal) -> None:
     from perpwalk.data.store.series import iso_ms
 
     catalog = outcome.catalog
@@ -107,7 +108,7 @@ def _show(outcome: Outcome, console: Console) -> None:
 
 
 @contextmanager
-def _listener(console: Console) -> Iterator[Listener]:
+def _listener(console: Terminal) -> Iterator[Listener]:
     if not console.is_terminal:
         yield _Lines(console)
         return
@@ -120,7 +121,7 @@ def _listener(console: Console) -> Iterator[Listener]:
 class _Lines:
     """One line per series, and what went wrong: for logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._console = console
 
     def begin(self, key: SeriesKey, total: int) -> None:
@@ -133,13 +134,13 @@ class _Lines:
 
     def say(self, text: str) -> None:
         """Print it."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 class _Bars:
     """A live bar per series: share of the period, rows per second, remaining time."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         from rich.progress import (
             BarColumn,
             Progress,
@@ -198,4 +199,4 @@ class _Bars:
 
     def say(self, text: str) -> None:
         """Print one line above the bars."""
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(text, highlight=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from perpwalk.terminal import Terminal, write_json
 
 if TYPE_CHECKING:
     from perpwalk.data.store import Catalog
@@ -27,10 +27,11 @@ def list_store(
     root = find_store(store)
     catalogs = list(list_series(root))
     if as_json:
-        json.dump([one.as_dict() for one in catalogs], sys.stdout, allow_nan=False, indent=2)
-        sys.stdout.write("\n")
+        write_json(
+            json.dumps([one.as_dict() for one in catalogs], allow_nan=False, indent=2) + "\n"
+        )
         return
-    console = Console()
+    console = Terminal()
     if not catalogs:
         console.print(f"no series under {root}", highlight=False, soft_wrap=True)
         return
@@ -38,7 +39,7 @@ def list_store(
     console.print(f"store {root}", highlight=False, soft_wrap=True)
 
 
-def _show(catalogs: list[Catalog], console: Console) -> None:
+def _show(catalogs: list[Catalog], console: Terminal) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from perpwalk.errors import UsageError
+from perpwalk.terminal import Terminal
 
 if TYPE_CHECKING:
     from perpwalk.config import Simulate
@@ -58,7 +58,7 @@ def simulate(
     from perpwalk.data.market import fixed_length
     from perpwalk.data.simulated import Order, write_market
 
-    console = Console()
+    console = Terminal()
     wanted = fault or []
     if wanted == ["list"]:
         for name, one in faults.FAULTS.items():

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from perpwalk.errors import UsageError
+
+MAX_NAME = 255  # bytes, on nearly every file system
+
+
+def _nameable(path: Path) -> Path:
+    """Refuse a name that no file can have, before anything is computed."""
+    longest = max((os.fsencode(part) for part in path.parts), key=len, default=b"")
+    if len(longest) > MAX_NAME:
+        begun = os.fsdecode(longest[:40])
+        raise UsageError(
+            f"--out: the name '{begun}…' has {len(longest):,} bytes, and a file's {MAX_NAME} at "
+            "most; give a shorter one"
+        )
+    return path
+
+
+OutOption = Annotated[Path, typer.Option("--out", help="Results folder.", callback=_nameable)]
 JobsOption = Annotated[
     str | None,
     typer.Option(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from engine.commands.options import CodeOption
+from engine.commands.options import CodeOption, OutOption
+from perpwalk.terminal import Terminal, write_json
 
 
 def placebo(
@@ -32,7 +31,7 @@ def placebo(
         int, typer.Option(min=2, max=9999, help="Repetitions of whatever is drawn by chance.")
     ] = 19,
     code: CodeOption = None,
-    out: Annotated[Path, typer.Option("--out", help="Results folder.")] = Path("results"),
+    out: OutOption = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
     """Take the cause of a result away, and see whether the result goes with it.
@@ -47,11 +46,11 @@ def placebo(
     from engine.progress import reporter
     from perpwalk.reports import placebo_table
 
-    with reporter(Console(stderr=True)) as tell:
+    with reporter(Terminal(stderr=True)) as tell:
         config, run = battery.subject(item, overrides or (), out, tell, code=code or ())
         found = battery.run_battery(config, run, full=full, draws=draws, reporter=tell)
     if as_json:
-        sys.stdout.write(placebo_table.as_json(found.run))
+        write_json(placebo_table.as_json(found.run))
     else:
-        placebo_table.show(found.run, Console())
+        placebo_table.show(found.run, Terminal())
     raise typer.Exit(standing.exit_code(found.run.audit))

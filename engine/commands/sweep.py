@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from engine.commands.options import CodeOption
+from engine.commands.options import CodeOption, OutOption
+from perpwalk.terminal import Terminal
 
 
 def sweep(
@@ -32,7 +32,7 @@ def sweep(
         typer.Option("--set", metavar="A.B=C", help="Override a key of the configuration."),
     ] = None,
     code: CodeOption = None,
-    out: Annotated[Path, typer.Option("--out", help="Results folder.")] = Path("results"),
+    out: OutOption = Path("results"),
     jobs: Annotated[
         int, typer.Option("--jobs", min=0, help="Variants at once; 0: one per core.")
     ] = 0,
@@ -51,7 +51,7 @@ def sweep(
     from engine.progress import reporter
     from perpwalk.reports import sweep_table
 
-    with reporter(Console(stderr=True)) as tell:
+    with reporter(Terminal(stderr=True)) as tell:
         found = sweeping.sweep(
             item,
             grid=variants.parse_grid(grid),
@@ -63,7 +63,7 @@ def sweep(
             code=code or (),
             reporter=tell,
         )
-    console = Console()
+    console = Terminal()
     sweep_table.show(found.table, found.in_words(), found.run.audit, console, top=top)
     console.print(f"sweep in {found.path}", highlight=False, soft_wrap=True)
     raise typer.Exit(standing.exit_code(found.run.audit))

@@ -190,9 +190,9 @@ def run(
     make = _engine("alarm", "run_and_search")
     if not progress:
         return Run(make(resolved, out=Path(out), force=force, cache=cache).path)
-    from rich.console import Console
+    from perpwalk.terminal import Terminal
 
-    with _engine("progress", "reporter")(Console(stderr=True)) as tell:
+    with _engine("progress", "reporter")(Terminal(stderr=True)) as tell:
         return Run(make(resolved, out=Path(out), force=force, cache=cache, reporter=tell).path)
 
 
@@ -250,9 +250,9 @@ def compare(
     make = _engine("compare", "compare")
     if not progress:
         return _shown(make(asked, **given))
-    from rich.console import Console
+    from perpwalk.terminal import Terminal
 
-    with _engine("progress", "reporter")(Console(stderr=True)) as tell:
+    with _engine("progress", "reporter")(Terminal(stderr=True)) as tell:
         return _shown(make(asked, **given, reporter=tell))
 
 

@@ -17,6 +17,7 @@ from perpwalk.comparison.measures import BENCHMARKS
 from perpwalk.comparison.record import Comparison
 from perpwalk.comparison.words import LABELS
 from perpwalk.reports.words import KINDS, UNDEFINED, count, decimal, interval, known, percent
+from perpwalk.terminal import Terminal
 
 MOST_ROWS = 30
 PLAIN_WIDTH = 120
@@ -42,7 +43,7 @@ def show(found: Comparison, console: Console) -> None:
 def render(found: Comparison, *, width: int = PLAIN_WIDTH) -> str:
     """Return what ``show`` prints as plain text without colours."""
     stream = io.StringIO()
-    console = Console(file=stream, width=width, color_system=None, force_terminal=False)
+    console = Terminal(file=stream, width=width, color_system=None, force_terminal=False)
     for part in parts(found):
         console.print(part)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())

@@ -14,6 +14,7 @@ from perpwalk.audit.placebo import of_placebo
 from perpwalk.reports.table import PLAIN_WIDTH
 from perpwalk.reports.words import decimal, percent
 from perpwalk.runs import Run
+from perpwalk.terminal import Terminal
 
 HEADER = ("", "times", "AUC", "accuracy", "net return", "p chance", "p AUC", "p net")
 NOTE = (
@@ -65,7 +66,7 @@ def told(audit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def show(run: Run, console: Console) -> None:
     """Print the verdict, what the battery means, and the table; of an invalid run no table."""
     if not console.is_terminal:  # a pipe has no width of its own: 80 columns would fold the table
-        console = Console(file=console.file, width=PLAIN_WIDTH)
+        console = Terminal(file=console.file, width=PLAIN_WIDTH)
     verdict = run.audit["verdict"]["overall"]
     console.print(Text(f"{verdict.upper()}, placebos included", "bold"))
     found = told(run.audit)

@@ -18,6 +18,7 @@ from perpwalk.reports.seeds import HEADER, seeds_of
 from perpwalk.reports.words import count, decimal, interval, known, percent
 from perpwalk.run_files import confidence_of
 from perpwalk.runs import Run
+from perpwalk.terminal import Terminal
 
 KINDS = ("symbol", "year", "quarter", "month", "fold")
 MOST_ROWS = 16  # of one kind; the rest is in metrics.csv
@@ -56,7 +57,7 @@ def render_table(
 ) -> str:
     """Return what ``show`` prints as plain text without colours."""
     stream = io.StringIO()
-    console = Console(file=stream, width=width, color_system=None, force_terminal=False)
+    console = Terminal(file=stream, width=width, color_system=None, force_terminal=False)
     for part in parts(metrics, audit, width, costs):
         console.print(part)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
