@@ -152,7 +152,8 @@ class _Looked:
         with clock.stage("labels" if name is None else f"labels {name}"):
             made = labels.make_labels(market.bars, config.label) if known is None else known.labels
         purge = labels.purge_bars(config.label, market.bars.interval)
-        usable = folds.usable_rows(frame, timesteps)
+        with naming(name):
+            usable = folds.usable_rows(frame, timesteps)
         return cls(config, market, feature_set, frame, made, purge, usable, name)
 
     def cut(self, section: WalkForwardSection) -> tuple[Fold, ...]:

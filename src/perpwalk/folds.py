@@ -58,10 +58,23 @@ def usable_rows(features: FeatureFrame, timesteps: int = 1) -> BoolArray:
     -------
     BoolArray
         Shape (n,).
+
+    Raises
+    ------
+    ConfigError
+        There are bars with all features, but nowhere as many in a row as a window has.
     """
     complete = np.isfinite(features.values).all(axis=1)
     row = np.arange(len(features.values))
     last_incomplete = np.maximum.accumulate(np.where(complete, -1, row))
+    longest = int(np.max(row - last_incomplete, initial=0))
+    if 0 < longest < timesteps:
+        raise ConfigError(
+            f"a forecast looks back over {timesteps:,} bars, and of the {len(row):,} bars at most "
+            f"{longest:,} in a row have all features; give more bars, or lower "
+            "model.lstm.timesteps (and, with sequence: stream, model.lstm.stretch)",
+            key="model",
+        )
     usable: BoolArray = row - last_incomplete >= timesteps
     return usable
 

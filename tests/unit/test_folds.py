@@ -299,6 +299,8 @@ def test_windows_need_an_unbroken_run_of_complete_rows() -> None:
 
     assert [3, 4, 8, 9] == np.flatnonzero(usable_rows(frame, 3)).tolist()
     assert [1, 2, 3, 4, 6, 7, 8, 9] == np.flatnonzero(usable_rows(frame)).tolist()
+    with pytest.raises(ConfigError, match=r"back over 5 bars.* of the 10 bars at most 4 in a row"):
+        usable_rows(frame, 5)
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────
