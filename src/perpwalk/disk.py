@@ -130,6 +130,28 @@ def _swapped(one: Path, two: Path) -> bool:
 
 
 @contextlib.contextmanager
+def turn(place: Path) -> Iterator[None]:
+    """Wait until nobody renews or replaces a folder, and keep others from it inside the block.
+
+    Raises
+    ------
+    OSError
+        The lock file cannot be made.
+    """
+    with locks.held(turn_lock(place), wait=True):
+        yield
+
+
+def turn_lock(place: Path) -> Path:
+    """Return the lock file of ``turn``; one that is left lying about belongs to a killed process.
+
+    It is another one than that of who makes a run, which takes hours: who draws a page holds this
+    one for the time of drawing, and the run's maker for that of moving it to its place.
+    """
+    return place.with_name(f".{place.name}.turn.lock")
+
+
+@contextlib.contextmanager
 def renewed(place: Path) -> Iterator[Path]:
     """Yield a copy of a folder to be changed, which takes its place when the block ends well.
 
@@ -182,7 +204,7 @@ def _beside(place: Path) -> Iterator[Path]:
     for path in (place, beside, replaced(place)):
         owned.refuse_other(path, folder=True)
     try:
-        with locks.held(place.with_name(f".{place.name}.lock"), wait=True):
+        with turn(place):
             owned.remove_folder(beside)
             try:
                 yield beside

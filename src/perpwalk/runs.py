@@ -183,7 +183,8 @@ class RunFolder:
         if self.is_lost:
             raise _lost(self)
         try:
-            disk.put_folder(self.partial, self.final)
+            with disk.turn(self.final):  # of whoever draws a page of the run that is replaced
+                disk.put_folder(self.partial, self.final)
         except OSError as error:
             raise EnvironmentFailedError(
                 f"cannot move the finished run to {self.final}: {error.strerror or error}; mend "
@@ -195,7 +196,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what is of no use: a run that was replaced, working files of one that is done."""
-        disk.mend_place(self.final)
+        with disk.turn(self.final):
+            disk.mend_place(self.final)
         if not (self.work / KEY).is_file():  # an older run that has swapped places
             owned.remove_folder(self.partial)
         if self.final.is_dir() and not self.final.is_symlink():
@@ -299,6 +301,7 @@ def _left_of(folder: RunFolder) -> list[Path]:
         disk.replaced(folder.final),
         folder.final / folder.work.name,
         _lock_of(folder.final),
+        disk.turn_lock(folder.final),
     ]
 
 

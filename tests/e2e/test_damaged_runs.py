@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import yaml
 from command_line import perpwalk
 
 import perpwalk as library
-from perpwalk.errors import UsageError
+from perpwalk import disk, runs, seal
+from perpwalk.errors import EnvironmentFailedError, UsageError
 
 CONFIG = {
     "name": "kept",
@@ -194,3 +196,72 @@ def test_a_comparison_is_not_kept_up_by_a_damaged_run_it_does_not_need(
     grid = ("--grid", "strategy.threshold=0.45,0.55")
     assert perpwalk(place, "compare", "base.yaml", *grid) in (0, 3, 4)
     assert "passed over" in capsys.readouterr().err
+
+
+# ── what a document of a run says ────────────────────────────────────────────────────────────────
+
+
+def test_no_document_of_a_run_steers_the_terminal(place: Path, capsys: Said) -> None:
+    """Sealed or not, it may come from anybody: bytes that would steer are shown as such."""
+    run = run_in(place)
+    audit = json.loads((run / "audit.json").read_text())
+    told = {"code": "R101", "level": "warn", "where": "\x9b2J", "message": "predictive: \x1b[2J"}
+    runs.write_json(run / "audit.json", audit | {"findings": [*audit["findings"], told]})
+    read = json.loads((run / "manifest.json").read_text())
+    runs.write_json(run / "manifest.json", seal.sealed(read, run))
+    other = run.with_name("zz-00000000")
+    shutil.copytree(run, other)
+    runs.write_json(other / "manifest.json", seal.sealed(read | {"status": "\x1b[8m"}, other))
+    capsys.readouterr()
+
+    here = str(run.relative_to(place))
+    for words in (["run", "base.yaml"], ["runs"], ["check", here], ["compare", here, here]):
+        perpwalk(place, *words)
+        said = capsys.readouterr()
+        assert not {"\x1b", "\x9b"} & {*said.out, *said.err}, words
+    perpwalk(place, "run", "base.yaml")
+    assert "predictive: \N{REPLACEMENT CHARACTER}[2J" in capsys.readouterr().out
+
+
+# ── places ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "audit", "sweep", "placebo"])
+def test_a_name_that_is_too_long_is_wrong_usage(place: Path, command: str, capsys: Said) -> None:
+    """It is said before anything is computed, in a line that shows how the name begins."""
+    for name in ("x" * 5000, "out/" + "é" * 200):
+        assert 2 == perpwalk(place, command, "base.yaml", "--out", name)
+        said = capsys.readouterr().err
+        assert f"the name '{name.rpartition('/')[2][:20]}" in said
+        assert 1 == len(said.splitlines())
+        assert 200 > len(said)
+
+
+def test_a_run_waits_for_a_page_that_is_being_drawn(place: Path) -> None:
+    """Who asks for a run while its page is drawn makes it, after the page; a second one is told."""
+    final = run_in(place)
+    asked = {"experiment": "kept", "variant": "base", "digest": final.name[5:], "key": "k"}
+    ended = []
+
+    def make() -> None:
+        with runs.open_run(place / "results", **asked) as folder:
+            (folder.partial / "manifest.json").write_text('{"status": "finished"}')
+            folder.finish()
+            ended.append("run")
+
+    with disk.renewed(final) as fresh:
+        (fresh / "drawn").write_text("x")
+        maker = threading.Thread(target=make)
+        maker.start()
+        while not (final.with_name(f"{final.name}.partial") / "manifest.json").exists():
+            assert maker.is_alive()
+        with (
+            pytest.raises(EnvironmentFailedError, match="is making"),
+            runs.open_run(place / "results", **asked),
+        ):
+            pass
+        ended.append("page")
+    maker.join()
+    assert ["page", "run"] == ended
+    assert ["manifest.json"] == [path.name for path in final.iterdir()]
+    assert [final] == list(final.parent.iterdir())
