@@ -352,3 +352,19 @@ def test_a_page_holds_so_many_rows_and_says_where_the_others_are(
     assert np.float32([equity.min(), equity.max(), equity[-1]]).tolist() == [
         values.min(), values.max(), values[-1],
     ]  # fmt: skip
+
+
+def test_a_column_that_is_only_called_like_a_stamp_is_shown_as_it_is() -> None:
+    """Text that is a time everywhere becomes one; flags, words and years beyond reckoning stay."""
+    frame = pd.DataFrame(
+        {
+            "opened_at": ["2024-01-01T00:00:00Z", None],
+            "seen_at": [True, False],
+            "said_at": ["noon", None],
+            "far_time": ["99999-01-01", None],
+        }
+    )
+    shown = run_view._with_stamps(frame)
+
+    assert pd.Timestamp("2024-01-01", tz="UTC") == shown["opened_at"].iloc[0]
+    assert shown.drop(columns="opened_at").equals(frame.drop(columns="opened_at"))

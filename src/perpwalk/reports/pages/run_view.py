@@ -352,11 +352,18 @@ def _contracts(data: PageData, pack: Pack) -> dict[str, Any]:
 
 
 def _with_stamps(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the stamps that a CSV holds as text as stamps."""
+    """Return a table with the stamps that a CSV holds as text as stamps.
+
+    A column that is only called like one, in a table that holds more than perpwalk wrote, is shown
+    as it is.
+    """
     shown = frame.copy(deep=False)
     for name in shown.columns:
-        if str(name).endswith(("_start", "_end", "_at", "_time")) and len(shown):
-            shown[name] = pd.to_datetime(shown[name], utc=True)
+        called = str(name).endswith(("_start", "_end", "_at", "_time"))
+        if called and pd.api.types.is_string_dtype(shown[name].dtype):
+            stamps = pd.to_datetime(shown[name], utc=True, format="ISO8601", errors="coerce")
+            if stamps.notna().sum() == shown[name].notna().sum():
+                shown[name] = stamps
     return shown
 
 
