@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from account_scenarios import Scenario, scenarios
 from decimal_account import DecimalAccount
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from perpwalk.domain import Market, to_ns
 from perpwalk.ledger import Ledger
@@ -131,7 +131,7 @@ def _nothing_falls_below_zero(ledger: Ledger) -> None:
 
 
 @given(scenarios())
-@FEWER
+@settings(FEWER, suppress_health_check=list(HealthCheck))  # few scenarios come to a liquidation
 def test_a_liquidation_takes_no_more_than_the_isolated_margin(scenario: Scenario):
     """
     With isolated margin, what was not set aside for a position is still there after it is lost.

@@ -136,11 +136,11 @@ def test_commands_say_what_is_in_the_way_and_leave_it(tmp_path: Path, capsys) ->
         for n in range(30)
     )
     (tmp_path / "b.csv").write_text(bars)
-    run.with_name(f".{run.name}.lock").symlink_to(tmp_path / "b.csv")
+    run.with_name(f".{run.name}.turn.lock").symlink_to(tmp_path / "b.csv")
     (tmp_path / ".o.csv.tmp").symlink_to(tmp_path / "b.csv")
 
     for words, link in (
-        (("report", str(run)), f".{run.name}.lock"),
+        (("report", str(run)), f".{run.name}.turn.lock"),
         (("data", "convert", "b.csv", "o.csv"), ".o.csv.tmp"),
     ):
         assert 5 == perpwalk(tmp_path, *words)
