@@ -57,7 +57,6 @@ from perpwalk.signals import PrecomputedSignals
 STAND_IN = "logistic"
 STRATEGY_BARS = 400
 REAL_EPOCHS, REAL_ROUNDS = 3, 60
-QUICK_MODELS = ("logistic", "majority", "xgb")  # fitted in seconds
 
 QUICK = Plan(
     truncation_times=40, folds=3, interior=2, all_kinds_at_start=False, max_cuts=12,
@@ -263,7 +262,7 @@ class _Subject:
 
     def replays(self, report: LeakReport, *, full: bool, strategy: bool) -> list[Outcome]:
         """Audit what needs signals: online against batched, and the strategy."""
-        quick = full or self.config.model.kind in QUICK_MODELS
+        quick = full or self.config.model.kind in models.QUICK
         config = self._shortened() if quick else with_stand_in(self.config)
         box = ConfiguredPipeline(config, self.market)
         control = report.control

@@ -23,7 +23,7 @@ from engine.progress import Reporter, Silent, Within
 from engine.scoring import replayed
 from engine.variants import variant_of_file
 from perpwalk import config as configuration
-from perpwalk import disk, layers, runs
+from perpwalk import disk, layers, models, runs
 from perpwalk.audit import placebo
 from perpwalk.audit.leaks.permutation import shifted
 from perpwalk.audit.placebo import Kind, Placebo, PlaceboRecord
@@ -37,7 +37,6 @@ from perpwalk.runs import Run
 DRAWS = 19  # repetitions: the least p is then 0.05
 FEW_RETRAINS = 3  # of a model that is not fitted in seconds
 DELAYS = (1, 2, 3)
-QUICK_MODELS = ("logistic", "xgb", "majority")
 STAND_IN, OTHER = "logistic", "xgb"
 Treatment = Callable[[Forecast], Forecast]
 
@@ -113,7 +112,7 @@ class _Treated:
 
     def all(self, *, full: bool) -> list[Placebo]:
         """Return every treatment, the cheap ones first."""
-        slow = self.config.model.kind not in QUICK_MODELS
+        slow = self.config.model.kind not in models.QUICK
         self._say_cost(slow=slow, full=full)
         self.tell.stage("placebos", len(DELAYS) + 3 + len(placebo.LABELS))
         made = [self._late(by) for by in DELAYS]

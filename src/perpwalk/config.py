@@ -26,7 +26,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from perpwalk import disk, layers, strict
+from perpwalk import disk, layers, plugins, strict
 from perpwalk.errors import ConfigError
 from perpwalk.layers import Layered
 
@@ -54,7 +54,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # YAML has lists, not tuples.
 Texts = Annotated[tuple[str, ...], pydantic.Strict(False), Field(max_length=1000)]
 LONGEST = pd.Timedelta(days=36_525)
-MAX_CODE_BYTES = 16 * 1024**2  # of a file of Python code
 
 
 def parse_duration(text: str, interval: pd.Timedelta) -> pd.Timedelta:
@@ -727,8 +726,8 @@ def digest_of(question: Mapping[str, Any]) -> str:
 
 def named_by_content(name: str, key: str) -> str:
     """Replace the file in ``path/to/file.py:Name``, the value of ``key``, by its content's hash."""
-    file, _, attribute = name.rpartition(":")
-    return f"{_content(file, key)}:{attribute}" if file.endswith(".py") else name
+    place, attribute = plugins.split(name)
+    return f"{_content(place, key)}:{attribute}" if plugins.is_file(place) else name
 
 
 def _beyond(section: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
@@ -769,14 +768,8 @@ def _drawn_apart(section: MarketSection, seed: int) -> MarketSection:
 
 
 def _content(path: str, key: str) -> str:
-    """Return the sha256 of code, or its name where it cannot be read (that is said later)."""
-    try:
-        content = strict.file_bytes(Path(path), MAX_CODE_BYTES)
-    except OSError:
-        return path
-    except strict.NotAsWrittenError as error:
-        raise ConfigError(f"{path} {error}; give a file of Python code", key=key) from error
-    return hashlib.sha256(content).hexdigest()
+    """Return the hash of code, or its name where it cannot be read (that is said later)."""
+    return plugins.content_of(path, key) or path
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────

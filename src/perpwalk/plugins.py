@@ -15,9 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from perpwalk import disk
+from perpwalk import disk, strict
 from perpwalk.errors import ConfigError, PerpwalkError, UsageError
 
+MAX_CODE_BYTES = 16 * 1024**2  # of a file of Python code
 _HELD = "__perpwalk_source__"  # what a loaded file held, kept on its module
 
 
@@ -44,12 +45,21 @@ def place_of(name: str) -> str:
     return str(disk.named(name).resolve()) if is_file(name) else name
 
 
-def content_of(file: Path | str) -> str | None:
-    """Return the hash of what a file holds, None where it cannot be read (said when it is)."""
+def content_of(file: Path | str, key: str | None = None) -> str | None:
+    """Return the hash of what a file of code holds, None where it cannot be read (said when it is).
+
+    Raises
+    ------
+    ConfigError
+        It is no regular file or a huge one; ``key`` is what names it.
+    """
     try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        content = strict.file_bytes(Path(file), MAX_CODE_BYTES)
     except OSError:
         return None
+    except strict.NotAsWrittenError as error:
+        raise ConfigError(f"{file} {error}; give a file of Python code", key=key) from error
+    return hashlib.sha256(content).hexdigest()
 
 
 class FileLoader(SourceFileLoader):
@@ -143,7 +153,7 @@ def _from_file(place: str, kind: str, key: str | None) -> ModuleType:
         raise ConfigError(f"no file {path} to load a {kind} from", key=key)
     # A name of its own: two files called mine.py are two modules.
     name = f"perpwalk_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    held = content_of(path)
+    held = content_of(path, key)
     there = sys.modules.get(name)
     if held is not None and there is not None and getattr(there, _HELD, None) == held:
         return there  # one class per file, as of any module: what a fold fitted is of it

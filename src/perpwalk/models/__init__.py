@@ -26,6 +26,7 @@ from perpwalk.models.base import (
 
 __all__ = [
     "KINDS",
+    "QUICK",
     "EpochReport",
     "FitContext",
     "FittedModel",
@@ -56,6 +57,7 @@ _FITTED = {
     "majority": ("perpwalk.models.baselines", "FittedMajority"),
 }
 KINDS = tuple(_FITTED)
+QUICK = ("logistic", "majority", "xgb")  # fitted in seconds
 _WITHOUT_CHANCE = ("logistic", "majority")
 
 
